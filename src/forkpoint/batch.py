@@ -1,0 +1,174 @@
+"""The data types that metrics, roles, credit rules and objectives read.
+
+Axes   B sequences (rows), T completion tokens, V vocabulary.
+Units  log-probabilities and entropies are in nats.
+Time   goes left to right: ``_old`` is the policy that sampled, no suffix is the policy in training.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from forkpoint.labels import Label as Label
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """One optimizer step, whole: what metrics, roles and credit rules may look at. Carries no gradient.
+
+    Optional fields are None where the host cannot fill them; ``reads`` of a metric or method names what it needs.
+    """
+
+    logp: Float[Tensor, "B T"]
+    """log-prob of each sampled token under the policy in training"""
+    logp_old: Float[Tensor, "B T"]
+    """the same under the policy that sampled it"""
+    mask: Bool[Tensor, "B T"]
+    """True where the policy chose the token: not prompt, not padding, not tool output"""
+    advantage: Float[Tensor, " B"]
+    entropy: Float[Tensor, "B T"] | None = None
+    """full-softmax entropy at each position under the policy in training, at the sampling temperature"""
+    token_ids: Int[Tensor, "B T"] | None = None
+    label: Int[Tensor, "B T"] | None = None
+    """a ``Label`` per token"""
+    reward: Float[Tensor, " B"] | None = None
+    correct: Bool[Tensor, " B"] | None = None
+    """the verifier's verdict; rows without a verdict are left out before this is built"""
+    group: Int[Tensor, " B"] | None = None
+    """rows of one prompt share a number"""
+    row_id: Int[Tensor, " B"] | None = None
+    """identity of a row within the run's generation; draws and ties go by it, never by the order of rows"""
+
+    def has(self, *names: str) -> bool:
+        """Whether every named field is filled."""
+        return all(getattr(self, name) is not None for name in names)
+
+    def only(self, tokens: Bool[Tensor, "B T"]) -> "StepBatch":
+        """The same step with the mask narrowed to ``tokens``."""
+        return replace(self, mask=self.mask & tokens)
+
+    def rows(self, index: Int[Tensor, " b"] | slice) -> "StepBatch":
+        """A part of the step, by rows: a micro-batch or a rank's share."""
+        filled = [f.name for f in fields(self) if self.has(f.name)]
+        return replace(self, **{name: getattr(self, name)[index] for name in filled})
+
+    @property
+    def identity(self) -> Int[Tensor, " B"]:
+        """``row_id``, or the row's position where the host gave none."""
+        if self.row_id is not None:
+            return self.row_id
+        return torch.arange(self.logp.shape[0], device=self.logp.device)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a step as the loss sees them; ``logp`` and ``entropy`` carry the gradient."""
+
+    logp: Float[Tensor, "B T"]
+    logp_old: Float[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    entropy: Float[Tensor, "B T"] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the whole step decided for each token, before any gradient."""
+
+    advantage: Float[Tensor, "B T"]
+    weight: Float[Tensor, "B T"]
+    """multiplies the token's loss; 0 removes the token but keeps it in the denominator"""
+    mark: Bool[Tensor, "B T"]
+    """tokens that an objective treats specially (KL-Cov penalises them)"""
+
+    @staticmethod
+    def neutral(step: StepBatch) -> "Plan":
+        """Every token gets its row's advantage, weight one, no mark."""
+        spread = step.advantage.unsqueeze(1).expand_as(step.logp).clone()
+        return Plan(spread, torch.ones_like(step.logp), torch.zeros_like(step.mask))
+
+    def rows(self, index: Int[Tensor, " b"] | slice) -> "Plan":
+        return Plan(self.advantage[index], self.weight[index], self.mark[index])
+
+
+class Total(NamedTuple):
+    """What one optimizer step trains on, over all its micro-batches and ranks: the denominators of a loss."""
+
+    tokens: float
+    sequences: float
+    reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
+
+    @staticmethod
+    def of(mask: Bool[Tensor, "B T"], reduction: Literal["token_mean", "sequence_mean"] = "token_mean") -> "Total":
+        """The totals of a step held whole in ``mask``."""
+        return Total(float(mask.sum()), float(mask.shape[0]), reduction)
+
+    def reduce(self, loss: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+        """These rows' share of the step's loss; the shares of all micro-batches add up to the whole.
+
+        token_mean     every token weighs the same, so long answers weigh more
+        sequence_mean  every answer weighs the same, so tokens of long answers weigh less
+
+        >>> loss, mask = torch.tensor([[1.0, 3.0], [8.0, 9.0]]), torch.tensor([[True, True], [True, False]])
+        >>> Total.of(mask).reduce(loss, mask)                       # (1 + 3 + 8) / 3
+        tensor(4.)
+        >>> Total.of(mask, "sequence_mean").reduce(loss, mask)      # ((1 + 3) / 2 + 8) / 2
+        tensor(5.)
+        """
+        # where, not *: a masked token may hold nan or inf
+        kept = torch.where(mask, loss, 0.0)
+        if self.reduction == "token_mean":
+            return kept.sum() / max(self.tokens, 1.0)
+        return (kept.sum(-1) / mask.sum(-1).clamp(min=1.0)).sum() / max(self.sequences, 1.0)
+
+
+Reduce = Callable[[Float[Tensor, "B T"], Bool[Tensor, "B T"]], Float[Tensor, ""]]
+"""Per-token losses and the mask of the same rows -> a scalar; a host trainer passes its own, ``Total.reduce`` is ours."""
+
+
+@runtime_checkable
+class Mergeable(Protocol):
+    """A reading that adds up over micro-batches and ranks; a mean of means would be wrong."""
+
+    @property
+    def value(self) -> float: ...
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+class Mean(NamedTuple):
+    """A mean as (sum, count). nan where nothing was counted, so that "no tokens" never reads as zero.
+
+    >>> (Mean(3.0, 2) + Mean(1.0, 2)).value
+    1.0
+    """
+
+    sum: float
+    count: float  # type: ignore[assignment]  # hides tuple.count, which nobody asks a mean for
+
+    def __add__(self, other: "Mean") -> "Mean":  # type: ignore[override]  # a tuple's + would concatenate
+        return Mean(self.sum + other.sum, self.count + other.count)
+
+    @property
+    def value(self) -> float:
+        return self.sum / self.count if self.count else float("nan")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a number means: stored with every run and shown beside every chart."""
+
+    key: str
+    """column in the record, such as ``entropy/full``"""
+    estimator: str
+    reduction: str
+    unit: str
+    reads: tuple[str, ...] = ()
+    """optional fields of ``StepBatch`` it needs"""
+    temperature: str = "as sampled"
+    token_set: str = "completion tokens the policy chose"
+    by_role: bool = False
+    """also recorded for each role, as ``key/role``"""

@@ -1,0 +1,56 @@
+"""A folder is the list: a file ``NAME.py`` in it defines ``NAME``, and that is its whole registration."""
+
+import ast
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def names(folder: str) -> list[str]:
+    """The members of ``forkpoint.<folder>``, sorted; files that start with an underscore are shared parts.
+
+    >>> "entropy_full" in names("metrics")
+    True
+    """
+    return sorted(path.stem for path in _home(folder).glob("*.py") if not path.stem.startswith("_"))
+
+
+def get(folder: str, name: str) -> Any:
+    """The function ``name`` of a folder; ``"module:function"`` takes one from outside the package.
+
+    Raises ValueError that lists the valid names, the nearest first.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"{folder}: cannot load {name!r}: {error}") from error
+    if name not in names(folder):
+        raise ValueError(f"no {name!r} in {folder}; {suggest(name, names(folder))}")
+    return getattr(import_module(f"forkpoint.{folder}.{name}"), name)
+
+
+def summary(folder: str, name: str) -> str:
+    """The first line of a member's docstring, read without importing the file."""
+    return docstring(folder, name).partition("\n")[0]
+
+
+def docstring(folder: str, name: str) -> str:
+    """The whole module docstring of a member, read without importing the file."""
+    return ast.get_docstring(ast.parse((_home(folder) / f"{name}.py").read_text(encoding="utf-8"))) or ""
+
+
+def suggest(word: str, choices: list[str]) -> str:
+    """``did you mean 'x'?`` or the list of choices; for the one line that a wrong name gets."""
+    close = get_close_matches(word, choices, n=1)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"there is {', '.join(choices) or 'nothing'}"
+
+
+def _home(folder: str) -> Path:
+    spec = find_spec(f"forkpoint.{folder}")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"forkpoint has no folder {folder!r}")
+    return Path(next(iter(spec.submodule_search_locations)))
