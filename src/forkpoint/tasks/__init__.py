@@ -1,0 +1,6 @@
+"""Problems and scores. A file ``NAME.py`` defines ``NAME(**settings) -> Task``."""
+
+from forkpoint.tasks._task import Problem as Problem
+from forkpoint.tasks._task import Split as Split
+from forkpoint.tasks._task import Task as Task
+from forkpoint.tasks._task import Verdict as Verdict

@@ -1,0 +1,66 @@
+"""What a task is: problems with a known answer key, and a score that never runs what it reads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal, Protocol
+
+from forkpoint.labels import Label
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem. ``id`` is stable over runs and machines; splits never share one."""
+
+    id: str
+    prompt: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``none`` means that no verdict was reached (a limit, a crash): it is not the same as wrong."""
+
+    outcome: Literal["correct", "wrong", "none"]
+    reason: str = ""
+
+    @property
+    def correct(self) -> bool:
+        return self.outcome == "correct"
+
+
+class Task(Protocol):
+    """Text is words with single spaces; a tokenizer with one token per word is ``vocabulary`` plus its specials."""
+
+    name: str
+    vocabulary: tuple[str, ...]
+    chance: float
+    """upper bound on what a guesser without the problem can score, checked by the leak sweep"""
+
+    def problems(self, split: Split, seed: int = 0) -> Iterator[Problem]:
+        """An endless stream, the same for the same (split, seed)."""
+        ...
+
+    def read(self, prompt: str) -> Problem:
+        """The problem a prompt states. Raises ValueError with one line where it states none."""
+        ...
+
+    def score(self, problem: Problem, text: str) -> Verdict: ...
+
+    def solution(self, problem: Problem) -> str:
+        """A completion that scores correct: the answer key, proven by a test."""
+        ...
+
+    def demonstrate(self, problem: Problem, rng: Random) -> str:
+        """A completion for supervised training: the way a person of middling skill would write it."""
+        ...
+
+    def labels(self, problem: Problem, tokens: list[str]) -> list[Label]:
+        """One label per token of a completion, whatever was written."""
+        ...
+
+    def traits(self, problem: Problem, text: str) -> dict[str, str | float]:
+        """What kind of completion this is, such as its format and number of tries; strings are counted as shares."""
+        ...
