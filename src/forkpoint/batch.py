@@ -126,7 +126,7 @@ class Total(NamedTuple):
 
 
 Reduce = Callable[[Float[Tensor, "B T"], Bool[Tensor, "B T"]], Float[Tensor, ""]]
-"""Per-token losses and the mask of the same rows -> a scalar; a host trainer passes its own, ``Total.reduce`` is ours."""
+"""Per-token losses and the mask of their rows -> a scalar; a host trainer passes its own, ``Total.reduce`` is ours"""
 
 
 @runtime_checkable

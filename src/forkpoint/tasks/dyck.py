@@ -83,7 +83,7 @@ class Dyck(Task):
         return " ".join(rng.choice("()[]") if rng.random() < self.slip_share else word for word in words)
 
     def labels(self, problem: Problem, tokens: list[str]) -> list[Label]:
-        """FORK where two or more brackets still lead to a balanced word, EXECUTION where one does, OTHER after a slip."""
+        """FORK where two or more brackets lead to a balanced word, EXECUTION where one does, OTHER from a slip on."""
         stack: tuple[str, ...] | None = _open(problem.data["prefix"])
         left = problem.data["length"] - len(problem.data["prefix"])
         labels: list[Label] = []

@@ -1,0 +1,149 @@
+"""What a method is: it plans on the whole step, without gradient, then acts on rows, with it."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from math import isfinite
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, ParamSpec
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from forkpoint import catalog
+from forkpoint.batch import Plan, Reduce, Rows, StepBatch, Total
+from forkpoint.credit import CreditRule, Key
+from forkpoint.objectives import Objective
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Method:
+    """Credit rules, one objective, and what a host trainer has to know about them.
+
+    >>> from forkpoint.methods.dapo import dapo
+    >>> dapo()
+    dapo(clip_low=0.2, clip_high=0.28)
+    >>> dapo().with_knobs(clip_high=0.4).settings["clip_high"]
+    0.4
+    """
+
+    credit: tuple[CreditRule, ...]
+    """run in this order on the whole step"""
+    objective: Objective
+    reads: tuple[str, ...] = ()
+    """optional ``StepBatch`` fields it needs; ``entropy`` is then also needed in ``Rows``"""
+    needs_off_policy: bool = False
+    """it changes nothing while every ratio is 1, that is with one update per rollout"""
+    intervenes: bool = False
+    """acts on entropy on purpose, so that R = -a e^H + b is not claimed under it"""
+    sets: tuple[str, ...] = ()
+    """settings of the host trainer that it decides; a host that sets them otherwise must be refused"""
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """every setting with its value, defaults included"""
+    factory: "Callable[..., Method] | None" = None
+    """what made it, and makes it again with other knobs; ``@method`` fills it in, with name and settings"""
+
+    @torch.no_grad()
+    def plan(self, step: StepBatch, knobs: Mapping[str, Any] | None = None, key: Key = (0, 0)) -> Plan:
+        """What the whole step decides for each token. ``key`` is (run seed, optimizer step)."""
+        if knobs:
+            return self.with_knobs(**knobs).plan(step, key=key)
+        plan = Plan.neutral(step)
+        for rule in self.credit:
+            plan = rule(step, plan, key)
+        return plan
+
+    def loss(
+        self, rows: Rows, plan: Plan, total: Total | Reduce, knobs: Mapping[str, Any] | None = None
+    ) -> Float[Tensor, ""]:
+        """The loss of some rows, under the same rows of the step's plan.
+
+        With a ``Total`` the losses of micro-batches add up to the step's. Any other reduction takes the per-token
+        losses and the mask; masked losses are 0, so that a host may multiply by its mask.
+        """
+        if knobs:
+            return self.with_knobs(**knobs).loss(rows, plan, total)
+        reduce = total.reduce if isinstance(total, Total) else total
+        return reduce(self.objective(rows, plan), rows.mask)
+
+    def step_loss(
+        self,
+        step: StepBatch,
+        knobs: Mapping[str, Any] | None = None,
+        key: Key = (0, 0),
+        total: Total | Reduce | None = None,
+    ) -> Float[Tensor, ""]:
+        """Plan and loss of a step held whole, with no trainer; by default the mean over the step's tokens.
+
+        The gradient flows into ``step.logp`` and ``step.entropy`` where they require it.
+        """
+        rows = Rows(step.logp, step.logp_old, step.mask, step.entropy)
+        return self.loss(rows, self.plan(step, knobs, key), total or Total.of(step.mask), knobs)
+
+    def with_knobs(self, **changes: Any) -> "Method":
+        """The same method with some settings changed; ValueError names the nearest setting if there is no such one."""
+        if self.factory is None:
+            raise ValueError("this method was put together by hand and has no settings; define it with @method")
+        _refuse_unknown(self.name, changes, self.settings)
+        return self.factory(**{**self.settings, **changes})
+
+    def __repr__(self) -> str:
+        return f"{self.name or 'Method'}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
+
+
+def method(factory: Callable[P, Method]) -> Callable[P, Method]:
+    """Makes a function of settings a method: binds its signature and fills in name and settings.
+
+    A setting whose default is a number takes finite numbers only. The ValueErrors of the parts (a share above 1, an
+    empty band) come out in one line that begins with the method's name.
+    """
+    signature = inspect.signature(factory)
+
+    @wraps(factory)
+    def named(*args: P.args, **kwargs: P.kwargs) -> Method:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            settings = {name: _like(signature, name, value) for name, value in bound.arguments.items()}
+            bound.arguments.update(settings)
+            made = factory(*bound.args, **bound.kwargs)
+        except ValueError as error:
+            raise ValueError(f"{factory.__name__}: {error}") from None
+        return replace(made, name=factory.__name__, settings=MappingProxyType(settings), factory=named)
+
+    return named
+
+
+def build(name: str, **settings: Any) -> Method:
+    """The method ``name`` of the folder, or of ``"module:function"``, with ``settings`` over the paper's.
+
+    ValueError for a name or a setting that does not exist; it names the nearest.
+
+    >>> build("kl_cov", coef=0.5)
+    kl_cov(share=0.002, coef=0.5)
+    """
+    factory = catalog.get("methods", name)
+    _refuse_unknown(name, settings, inspect.signature(factory).parameters)
+    return factory(**settings)
+
+
+def _refuse_unknown(name: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for setting in asked:
+        if setting not in known:
+            raise ValueError(f"{name} has no setting {setting!r}; {catalog.suggest(setting, known)}")
+
+
+def _like(signature: inspect.Signature, name: str, value: object) -> object:
+    """``value`` as a float where the setting's default is one: config files write 1 for 1.0."""
+    if not isinstance(signature.parameters[name].default, float):
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+        raise ValueError(f"{name}={value!r}: it must be a finite number")
+    return float(value)
