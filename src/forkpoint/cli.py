@@ -1,0 +1,322 @@
+"""``forkpoint VERB ...``: parse, call, print. Each verb is a function; its docstring is its help.
+
+Results go to stdout, everything else to stderr, and an error is one line there; ``exits`` lists the exit codes.
+Imports stand inside the verbs, so that none pays for another's libraries: most work where torch is not installed.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from forkpoint import __version__, catalog, exits, flags, terminal
+
+if TYPE_CHECKING:
+    from forkpoint.forecasts import Backtest, Fit
+    from forkpoint.record.read import Run
+
+Names = tyro.conf.Positional[tuple[str, ...]]
+ABOUT = """Measure, forecast and control the policy entropy of reasoning models.
+
+Every verb has --help. --version prints the version; --debug adds the traceback to an error."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    terminal.replace_unencodable()
+    words = list(sys.argv[1:] if argv is None else argv)
+    kept = [word for word in words if word != "--debug"]
+    return exits.run(lambda: _dispatch(kept), debug=kept != words)
+
+
+def demo(*, short: bool = False, out: str = "runs/demo", seed: int = 0) -> int:
+    """Train plain GRPO beside an entropy-managed run, and write a page about both.
+
+    Args:
+        short: a few steps of each, only to see that everything works
+        out: folder for the two runs and the page; a run that is already done there is kept
+        seed: one seed, one demo
+    """
+    from forkpoint import progress
+    from forkpoint.recipes.demo import demo as run_demo
+
+    with progress.display() as show:
+        terminal.say(run_demo(Path(out), short=short, seed=seed, show=show))
+    return exits.DONE
+
+
+def train(run: flags.RunFlags, *, config: str = "", print_config: bool = False) -> int:
+    """Train a policy with a method, through TRL, and record the run.
+
+    Args:
+        config: YAML file of these settings; flags change what it says
+        print_config: print the resolved config as YAML and stop
+    """
+    if print_config:
+        import yaml
+
+        print(yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False), end="")
+        return exits.DONE
+    from forkpoint.record.schema import HEADER
+
+    if (run.folder / HEADER).exists() and not run.overwrite:
+        raise ValueError(f"{run.folder}: holds a run already; choose another --out, or replace it with --overwrite")
+    from forkpoint import progress
+    from forkpoint.recipes.train import train as run_training
+
+    with progress.display() as show:
+        terminal.say(run_training(run, show=show))
+    return exits.DONE
+
+
+def forecast(
+    run: tyro.conf.Positional[str],
+    *,
+    anyway: bool = False,
+    fail_if: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    json: bool = False,
+) -> int:
+    """Fit the law R = b - a exp(H) and its baselines to a run: the ceiling with an interval, and a backtest.
+
+    Args:
+        run: run folder
+        anyway: fit a run whose method acts on entropy, where the law is not claimed
+        fail_if: KEY<NUMBER, with < <= > or >=: exit with 3 if it is true of the column's last value; repeatable
+        json: print JSON
+    """
+    from forkpoint import forecasts, gates
+
+    opened = _open(run)
+    told = [gates.tripped(gates.parse(gate), opened) for gate in fail_if]
+    for line in filter(None, told):
+        terminal.note(f"forkpoint: gate failed: {line}")
+    fits, backtest = forecasts.forecast(opened, anyway=anyway), _backtest(opened)
+    if json:
+        terminal.as_json({"run": opened.name, "fits": fits, "backtest": backtest})
+    else:
+        _print_fits(fits)
+        terminal.say(backtest if isinstance(backtest, str) else _sentence(backtest))
+    return exits.GATE if any(told) else exits.DONE
+
+
+def report(runs: Names, *, out: str = "report.html") -> int:
+    """Write one self-contained page about one or several runs.
+
+    Args:
+        runs: run folders; the first is the reference
+        out: the page
+    """
+    if not runs:
+        raise ValueError("report: name one run folder or several; forkpoint ls lists them")
+    from forkpoint.report.page import page
+
+    _write_whole(Path(out), page([_open(run) for run in runs]))
+    terminal.say(out)
+    return exits.DONE
+
+
+def methods(name: tyro.conf.Positional[str] = "", *, json: bool = False) -> int:
+    """List the training methods, or explain one.
+
+    Args:
+        name: one method
+        json: print JSON
+    """
+    from forkpoint import signatures
+
+    chosen = [signatures.declared("methods", each) for each in ([name] if name else catalog.names("methods"))]
+    if json:
+        terminal.as_json(chosen)
+    elif name:
+        for line in catalog.docstring("methods", name).splitlines():
+            terminal.say(line)
+    else:
+        columns = ("method", "what it does", "source", "needs off-policy", "settings")
+        inert = {m.name: "yes" if m.flags.get("needs_off_policy") else "" for m in chosen}
+        rows = [(m.name, m.summary, ", ".join(m.sources), inert[m.name], _pairs(m.settings)) for m in chosen]
+        terminal.table(columns, rows)
+    return exits.DONE
+
+
+def ls(path: tyro.conf.Positional[str] = "runs", *, json: bool = False) -> int:
+    """List the runs at or directly below a folder, with their last accuracy and entropy.
+
+    Args:
+        path: folder
+        json: print JSON
+    """
+    from forkpoint.record import read
+
+    if not Path(path).is_dir():
+        raise ValueError(f"{path}: no such folder; forkpoint train puts its runs into runs/")
+    rows = [_row(folder) for folder in read.find_runs(path)]
+    if json:
+        terminal.as_json(rows)
+    elif rows:
+        cells = [[terminal.number(v) if v is None or isinstance(v, float) else v for v in r.values()] for r in rows]
+        terminal.table(tuple(rows[0]), cells, right=("steps", "accuracy", "entropy"))
+    else:
+        terminal.note(f"no runs in {path}; forkpoint train makes one")
+    return exits.DAMAGED if any(row["state"] == "damaged" for row in rows) else exits.DONE
+
+
+def cite(names: Names = ()) -> int:
+    """Print BibTeX of exactly what ran: the method's papers, the trainer, and forkpoint.
+
+    Args:
+        names: run folders or methods; without any, the two programs
+    """
+    from forkpoint import papers
+
+    ran = [_method_named(name) for name in names]
+    for method in ran:
+        if ":" in method:
+            terminal.note(f"{method} is not part of forkpoint; cite its own source as well")
+    cited = [paper for method in ran if ":" not in method for paper in papers.of_method(method)]
+    print(papers.bibliography([*cited, papers.get("trl"), papers.get("forkpoint")]))
+    return exits.DONE
+
+
+def doctor(run: tyro.conf.Positional[str] = "", *, json: bool = False) -> int:
+    """Check this installation, or the files of a run.
+
+    Args:
+        run: run folder; without one, the installation is checked
+        json: print JSON
+    """
+    return _check_run(run, json) if run else _check_installation(json)
+
+
+_LISTED = (demo, train, forecast, report, methods, ls, cite, doctor)
+VERBS: dict[str, Callable[..., int]] = {verb.__name__: verb for verb in _LISTED}
+
+
+def _dispatch(words: list[str]) -> int:
+    if words == ["--version"]:
+        terminal.say(f"forkpoint {__version__}")
+        return exits.DONE
+    if not words or words[0] in ("-h", "--help"):
+        with contextlib.suppress(SystemExit):
+            tyro.extras.subcommand_cli_from_dict(VERBS, prog="forkpoint", description=ABOUT, args=["--help"])
+        return exits.DONE if words else exits.USAGE
+    if words[0] not in VERBS:
+        raise ValueError(f"no verb {words[0]!r}; {catalog.suggest(words[0], list(VERBS))}")
+    command = flags.bind(VERBS[words[0]], words[1:])
+    return command() if command else exits.DONE
+
+
+def _open(path: str) -> "Run":
+    from forkpoint.record import read
+
+    if not Path(path).is_dir():
+        raise ValueError(f"{path}: no such run folder; forkpoint ls lists the runs there are")
+    return read.open_run(path)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write beside, then rename: whoever looks finds the old page or the new one, never half of one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _print_fits(fits: "Sequence[Fit]") -> None:
+    columns = ("forecast", "formula", "parameters", "ceiling", "interval", "R²", "rmse", "points")
+    terminal.table(columns, [_fit_cells(fit) for fit in fits], right=columns[3:])
+    for fit in fits:
+        if fit.note:
+            terminal.say(f"{fit.name}: {fit.note}")
+
+
+def _fit_cells(fit: "Fit") -> list[object]:
+    ceiling, r2, rmse = terminal.number(fit.ceiling), terminal.number(fit.r2), terminal.number(fit.rmse, 4)
+    interval = terminal.interval(fit.ceiling_interval)
+    return [fit.name, fit.formula, _pairs(fit.parameters), ceiling, interval, r2, rmse, fit.num_points]
+
+
+def _backtest(run: "Run") -> "Backtest | str":
+    """The backtest, or why a run that can be fitted cannot be tested yet."""
+    from forkpoint import forecasts
+
+    try:
+        return forecasts.backtest(forecasts.history_of(run))
+    except forecasts.Refusal as reason:
+        return f"no backtest: {reason}"
+
+
+def _sentence(backtest: "Backtest") -> str:
+    scores = [
+        f"{t.fit.name} rmse {terminal.number(t.rmse, 4)}, last {t.final_error:+.4f}, {t.covered:.0%} in its interval"
+        for t in backtest.tests
+    ]
+    parts = f"{len(backtest.fitted)} evaluations fitted, {len(backtest.rest)} later ones predicted"
+    return f"backtest: {parts} from the entropy that came: {'; '.join(scores)}"
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    """One line of ``ls``; a run that cannot be read is listed as damaged, so that it hides no other."""
+    from forkpoint.record import RecordError, read
+
+    row: dict[str, Any] = dict.fromkeys(("run", "method", "task", "steps", "state", "accuracy", "entropy"))
+    row["run"] = str(folder)
+    try:
+        run = read.open_run(folder)
+        row |= {"method": run.header["method"].get("name"), "task": run.header["task"], "steps": run.steps}
+        row |= {"accuracy": _last(run, "accuracy", "eval"), "entropy": _last(run, "entropy/full", "train")}
+        row["state"] = run.status.get("state")
+    except RecordError as error:
+        terminal.note(f"forkpoint: {error}")
+        row["state"] = "damaged"
+    return row
+
+
+def _last(run: "Run", key: str, kind: Literal["train", "eval"]) -> float | None:
+    return float(run.column(key, kind)[1][-1]) if key in run.columns(kind) else None
+
+
+def _method_named(name: str) -> str:
+    """The name itself where it is a method's, else the method of the run in that folder."""
+    if name in catalog.names("methods"):
+        return name
+    if not Path(name).exists():
+        raise ValueError(
+            f"{name}: neither a run folder nor a method; {catalog.suggest(name, catalog.names('methods'))}"
+        )
+    return str(_open(name).header["method"].get("name"))
+
+
+def _check_run(path: str, json: bool) -> int:
+    from forkpoint.record import check
+
+    problems = check.check(path)
+    if json:
+        terminal.as_json(problems)
+    else:
+        for problem in problems or [f"{path}: no problems"]:
+            terminal.say(problem)
+    return exits.DAMAGED if problems else exits.DONE
+
+
+def _check_installation(json: bool) -> int:
+    from forkpoint import doctor as facts
+
+    here, packages = facts.system(), facts.packages()
+    if json:
+        terminal.as_json({"forkpoint": __version__, **here, "packages": packages})
+    else:
+        terminal.table(("forkpoint", __version__), list(here.items()))
+        rows = [(p.package, p.extra, p.needs, p.installed or "missing", p.remedy) for p in packages]
+        terminal.table(("package", "extra", "needs", "installed", "to get it"), rows)
+    return exits.DAMAGED if facts.policy_fault() else exits.DONE
+
+
+def _pairs(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())

@@ -1,0 +1,96 @@
+"""The settings of one run, as a checked model: what a YAML file holds and what the flags change. Needs no torch."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forkpoint import catalog
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class RunConfig(BaseModel):
+    """One training run. Every field is stored, resolved, in the run's ``run.json``."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    model: str = "tiny"
+    """policy to start from: 'tiny', a folder, or a Hub id"""
+    task: str = "countdown"
+    """problems and score: a task's name, or 'module:function'"""
+    method: str = "grpo"
+    """how the update is made: a method's name, or 'module:function'"""
+    settings: dict[str, float] = Field(default_factory=dict)
+    """the method's settings, where they differ from the paper's"""
+    name: str = ""
+    """what the run is called on the page; the method's name where empty"""
+    out: str = ""
+    """run folder; runs/NAME-SEED where empty"""
+    seed: int = 0
+    """of the problems' order and of every draw"""
+
+    steps: Positive = 160
+    """optimizer steps"""
+    prompts_per_step: Positive = 32
+    """prompts in one optimizer step"""
+    samples_per_prompt: Annotated[int, Field(gt=1)] = 8
+    """the group that GRPO normalizes over"""
+    updates_per_rollout: Positive = 2
+    """optimizer steps on each rollout; with 1 every ratio is 1 and clipping does nothing"""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """of AdamW, constant"""
+    max_tokens: Positive = 56
+    """longest completion, in tokens"""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """of sampling, in training and evaluation"""
+    micro_batches: Positive = 1
+    """how many pieces a step is cut into to save memory"""
+
+    eval_every: Positive = 10
+    """optimizer steps between held-out evaluations; one comes before the first step and one after the last"""
+    eval_problems: Positive = 128
+    """held-out problems per evaluation"""
+    eval_samples: Positive = 8
+    """samples per held-out problem; pass@k is estimated for k up to this"""
+    record_rollouts: Annotated[int, Field(ge=0)] = 16
+    """completions kept per rollout and per evaluation; 0 keeps none"""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 leaves torch's own choice"""
+    overwrite: bool = False
+    """replace a run that is already in the folder"""
+
+    @property
+    def title(self) -> str:
+        return self.name or self.method.rpartition(":")[2]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out or f"runs/{self.title}-{self.seed}")
+
+
+def read_config(path: str | Path) -> RunConfig:
+    """A config from a YAML file. Raises ValueError with one line naming file, key and remedy."""
+    try:
+        loaded: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); give the path of a YAML file") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path}: holds {type(loaded).__name__}, not keys and values such as 'method: kl_cov'")
+    return make_config(loaded, where=str(path))
+
+
+def make_config(values: dict[str, Any], *, where: str = "config") -> RunConfig:
+    """A config from keys and values. Raises ValueError with one line that names the first fault."""
+    for key in values:
+        if key not in RunConfig.model_fields:
+            raise ValueError(f"{where}: no key {key!r}; {catalog.suggest(str(key), list(RunConfig.model_fields))}")
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {field} = {first['input']!r}: {first['msg'].lower()}") from error

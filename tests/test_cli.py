@@ -1,0 +1,511 @@
+"""The command line: every verb, every way it ends, and that nothing a run holds can steer the terminal."""
+
+import inspect
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import forkpoint
+from forkpoint import config, doctor, exits, gates, progress, terminal
+from forkpoint.cli import VERBS, main
+from forkpoint.config import RunConfig
+from forkpoint.record import RecordError, RunWriter, open_run
+
+SRC = str(Path(__file__).parents[1] / "src")
+GRPO = {"name": "grpo", "settings": {}, "intervenes": False}
+KL_COV = {"name": "kl_cov", "settings": {"share": 0.02}, "intervenes": True}
+
+
+class Result:
+    """Exit code and both streams of one command line."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def error(self) -> str:
+        """The one line that an error is."""
+        assert self.err.startswith("forkpoint: error: ") and self.err.count("\n") == 1, self.err
+        return self.err.removeprefix("forkpoint: error: ").strip()
+
+
+Forkpoint = Callable[..., Result]
+
+
+@pytest.fixture
+def forkpoint_(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forkpoint:
+    """Runs a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Result:
+        capsys.readouterr()
+        code = main(list(words))
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+def write_run(path: Path, *, method: dict[str, Any] = GRPO, last_entropy: float = 0.2, points: int = 13) -> Path:
+    """A finished run that obeys R = 0.9 - 0.3 exp(H), up to a thousandth of a point of noise."""
+    noise = np.random.default_rng(0).normal(0, 1e-5, points)
+    with RunWriter.create(
+        path, name="a run", config={}, method=method, task="countdown", seed=0, definitions={}
+    ) as run:
+        for index, entropy in enumerate(np.linspace(0.9, last_entropy, points)):
+            accuracy = 0.9 - 0.3 * np.exp(entropy) + noise[index]
+            values = {"entropy/full": float(entropy), "entropy/full_sequence_mean": float(entropy)}
+            run.metrics("train", 20 * index + 1, values)
+            run.metrics("eval", 20 * index, {**values, "accuracy": float(accuracy)})
+    return path
+
+
+# ---- the frame: help, verbs, flags, exit codes
+
+
+def test_help_lists_every_verb(forkpoint_: Forkpoint):
+    told = forkpoint_("--help")
+    assert told.code == 0
+    assert all(f"• {verb} " in told.out for verb in VERBS)
+
+
+def test_no_verb_is_a_usage_error_that_shows_the_help(forkpoint_: Forkpoint):
+    told = forkpoint_()
+    assert (told.code, "usage: forkpoint" in told.out) == (2, True)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_and_every_flag_is_explained(verb: str, forkpoint_: Forkpoint):
+    told = forkpoint_(verb, "--help")
+    assert told.code == 0
+    assert f"usage: forkpoint {verb}" in told.out
+    explained = set(re.findall(r"^ +(\w+): ", VERBS[verb].__doc__ or "", re.MULTILINE))
+    own = {name for name in inspect.signature(VERBS[verb]).parameters if (verb, name) != ("train", "run")}
+    assert explained == own
+
+
+def test_the_version_is_the_package_s(forkpoint_: Forkpoint):
+    assert forkpoint_("--version").out == f"forkpoint {forkpoint.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lss"], "no verb 'lss'; did you mean 'ls'?"),
+        (["ls", "--jsn"], "Unrecognized options: --jsn; did you mean --json? see forkpoint ls --help"),
+        (["train", "--stpes", "3"], "Unrecognized options: --stpes, 3; did you mean --steps?"),
+        (["train", "--steps", "ten"], "Error parsing --steps: invalid literal for int() with base 10: 'ten'"),
+        (["train", "--steps", "0"], "--steps 0: input should be greater than 0"),
+        (["train", "--settings", "share"], "Error parsing --settings"),
+        (["forecast"], "Missing from forkpoint forecast: RUN"),
+        (["forecast", "nowhere"], "nowhere: no such run folder"),
+        (["report"], "report: name one run folder"),
+        (["ls", "nowhere"], "nowhere: no such folder"),
+        (["methods", "kl_vov"], "no 'kl_vov' in methods; did you mean 'kl_cov'?"),
+        (["cite", "kl_vov"], "kl_vov: neither a run folder nor a method; did you mean 'kl_cov'?"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_a_wrong_command_line_is_one_line_that_names_the_remedy(words: list[str], says: str, forkpoint_: Forkpoint):
+    told = forkpoint_(*words)
+    assert (told.code, told.out) == (2, "")
+    assert says in told.error
+
+
+def test_debug_adds_the_traceback_wherever_it_stands(forkpoint_: Forkpoint):
+    for words in (["--debug", "ls", "nowhere"], ["ls", "nowhere", "--debug"]):
+        told = forkpoint_(*words)
+        assert told.code == 2
+        assert "Traceback (most recent call last)" in told.err
+        assert told.err.endswith("puts its runs into runs/\n")
+
+
+def damaged() -> int:
+    raise RecordError("is damaged", file="run.json", remedy="restore it")
+
+
+def out_of_memory() -> int:
+    raise RuntimeError("no memory left\non the device")
+
+
+def test_a_failure_names_its_kind_in_one_line(capsys: pytest.CaptureFixture[str]):
+    assert exits.run(out_of_memory) == 1
+    told = capsys.readouterr().err
+    assert told == "forkpoint: error: RuntimeError: no memory left on the device; --debug shows where\n"
+
+
+def test_the_code_tells_a_wrong_command_from_a_failed_run_from_damaged_data(capsys: pytest.CaptureFixture[str]):
+    assert exits.run(lambda: len(gates.parse("nonsense"))) == 2
+    assert exits.run(lambda: json.loads("{")) == 1, "a ValueError, but of a library in the middle of its work"
+    assert exits.run(damaged) == 4
+    assert capsys.readouterr().err.endswith("forkpoint: error: run.json: is damaged; restore it\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_the_record_as_stopped(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def training() -> int:
+        with RunWriter.create(
+            tmp_path / "run", name="r", config={}, method=GRPO, task="t", seed=0, definitions={}
+        ) as run:
+            run.metrics("train", 1, {"reward": 0.5})
+            os.kill(os.getpid(), number)
+            while True:  # the handler runs between two bytecodes
+                pass
+
+    before = signal.getsignal(number)
+    assert exits.run(training) == 128 + number
+    assert signal.getsignal(number) == before
+    assert open_run(tmp_path / "run").status["state"] == "stopped"
+    assert capsys.readouterr().err == f"forkpoint: stopped by {number.name}; what was recorded is kept\n"
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_command_quietly():
+    with subprocess.Popen(
+        [sys.executable, "-m", "forkpoint", "methods"],
+        env={**os.environ, "PYTHONPATH": SRC},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as command:
+        assert command.stdout is not None and command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_pipe_that_breaks_elsewhere_is_a_failed_run(capsys: pytest.CaptureFixture[str]):
+    def worker_is_gone() -> int:
+        raise BrokenPipeError("worker 3")
+
+    assert exits.run(worker_is_gone) == 1
+    assert "worker 3" in capsys.readouterr().err
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_a_question_mark():
+    env = {**os.environ, "PYTHONPATH": SRC, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "forkpoint", "cite"], env=env, capture_output=True, check=True)
+    assert b"Quentin Gallou?dec" in done.stdout
+
+
+# ---- train and demo
+
+
+def test_flags_stand_over_the_file_and_the_file_over_the_defaults(forkpoint_: Forkpoint):
+    Path("run.yaml").write_text("method: kl_cov\nsettings: {share: 0.02, coef: 0.5}\nsteps: 40\n")
+    told = forkpoint_("train", "--config=run.yaml", "--steps", "8", "--settings", "coef=2", "--print-config")
+    resolved = yaml.safe_load(told.out)
+    assert told.code == 0
+    assert (resolved["method"], resolved["steps"]) == ("kl_cov", 8)
+    assert resolved["settings"] == {"share": 0.02, "coef": 2.0}
+    assert resolved["learning_rate"] == RunConfig().learning_rate
+
+
+def test_the_printed_config_is_a_config(forkpoint_: Forkpoint):
+    Path("run.yaml").write_text(forkpoint_("train", "--method", "dapo", "--print-config").out)
+    assert config.read_config("run.yaml") == RunConfig(method="dapo")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stpes: 3", "run.yaml: no key 'stpes'; did you mean 'steps'?"),
+        ("steps: many", "run.yaml: steps = 'many'"),
+        ("- 1", "run.yaml: holds list"),
+        ("a: [", "run.yaml: not YAML"),
+        ("model: !!python/object/apply:os.getcwd []", "run.yaml: not YAML"),
+    ],
+)
+def test_a_wrong_config_file_is_named_by_file_and_key(text: str, says: str, forkpoint_: Forkpoint):
+    Path("run.yaml").write_text(text)
+    told = forkpoint_("train", "--config", "run.yaml", "--print-config")
+    assert told.code == 2
+    assert says in told.error
+
+
+def test_a_missing_config_file_is_a_usage_error(forkpoint_: Forkpoint):
+    told = forkpoint_("train", "--config", "no.yaml")
+    assert (told.code, "no.yaml: cannot be read" in told.error) == (2, True)
+
+
+def test_train_passes_the_config_on_and_prints_the_run_folder(forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyPatch):
+    from forkpoint.recipes import train as recipe
+
+    seen: list[RunConfig] = []
+
+    def record(run: RunConfig) -> Path:
+        seen.append(run)
+        return run.folder
+
+    monkeypatch.setattr(recipe, "train", record)
+    told = forkpoint_("train", "--seed", "3", "--name", "mine")
+    assert (told.code, told.out) == (0, "runs/mine-3\n")
+    assert seen == [RunConfig(seed=3, name="mine")]
+
+
+def test_train_will_not_write_over_a_run(forkpoint_: Forkpoint):
+    write_run(Path("taken"))
+    told = forkpoint_("train", "--out", "taken")
+    assert (told.code, "choose another --out, or replace it with --overwrite" in told.error) == (2, True)
+
+
+def test_demo_prints_the_page(forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyPatch):
+    from forkpoint.recipes import demo as recipe
+
+    def record(out: Path, *, short: bool, seed: int, show: object) -> Path:
+        assert (short, seed, show) == (True, 7, None)
+        return out / "report.html"
+
+    monkeypatch.setattr(recipe, "demo", record)
+    told = forkpoint_("demo", "--short", "--seed", "7", "--out", "there")
+    assert (told.code, told.out) == (0, "there/report.html\n")
+
+
+def test_progress_is_silent_without_a_terminal_and_one_line_per_run_with_one(tmp_path: Path):
+    with progress.display() as show:
+        assert show is None
+    arm = RunConfig(name="GRPO", out=str(tmp_path / "run"), steps=300)
+    assert progress.line(arm) == "GRPO  waiting"
+    write_run(arm.folder)
+    assert progress.line(arm) == "GRPO  step 241 of 300  accuracy 0.534  entropy 0.200"
+    (arm.folder / "run.json").write_text("{")
+    assert "run.json" in progress.line(arm)
+
+
+# ---- forecast
+
+
+def test_forecast_prints_the_law_its_baselines_and_a_backtest(forkpoint_: Forkpoint):
+    told = forkpoint_("forecast", str(write_run(Path("run"))))
+    assert told.code == 0
+    law = next(line for line in told.out.splitlines() if "entropy_exchange" in line)
+    assert "0.600" in law  # the ceiling, 0.9 - 0.3
+    assert "linear_entropy" in told.out and "saturating_step" in told.out
+    last = told.out.strip().splitlines()[-1]
+    assert last.startswith("backtest: 4 evaluations fitted, 9 later ones predicted from the entropy that came: ")
+    assert "entropy_exchange rmse 0.0000, last " in last
+
+
+def test_a_run_too_short_to_test_can_still_be_fitted(forkpoint_: Forkpoint):
+    told = forkpoint_("forecast", str(write_run(Path("run"), points=4)))
+    assert told.code == 0
+    assert "no backtest: " in told.out
+
+
+def test_forecast_of_a_run_that_spent_no_entropy_is_refused(forkpoint_: Forkpoint):
+    told = forkpoint_("forecast", str(write_run(Path("run"), last_entropy=0.899)))
+    assert (told.code, told.out) == (3, "")
+    assert "entropy_exchange: " in told.error
+
+
+def test_forecast_as_json_holds_the_same_numbers(forkpoint_: Forkpoint):
+    told = json.loads(forkpoint_("forecast", str(write_run(Path("run"))), "--json").out)
+    law = told["fits"][0]
+    assert law["ceiling"] == pytest.approx(0.6, abs=1e-3)
+    assert law["ceiling_interval"]["low"] <= law["ceiling"] <= law["ceiling_interval"]["high"]
+    assert told["run"] == "a run"
+
+
+def test_forecast_of_a_managed_run_is_refused_unless_asked_for(forkpoint_: Forkpoint):
+    run = str(write_run(Path("run"), method=KL_COV))
+    told = forkpoint_("forecast", run)
+    assert (told.code, told.out) == (3, "")
+    assert "kl_cov" in told.error or "intervene" in told.error
+    assert forkpoint_("forecast", run, "--anyway").code == 0
+
+
+def test_forecast_of_too_short_a_run_is_refused(forkpoint_: Forkpoint):
+    told = forkpoint_("forecast", str(write_run(Path("run"), points=3)))
+    assert told.code == 3
+    assert told.error
+
+
+def test_a_gate_that_trips_says_where_and_ends_with_three(forkpoint_: Forkpoint):
+    run = str(write_run(Path("run")))
+    told = forkpoint_("forecast", run, "--fail-if", "entropy/full<0.25", "--fail-if", "accuracy > 0.99")
+    assert told.code == 3
+    assert told.err == "forkpoint: gate failed: entropy/full<0.25: entropy/full is 0.2 at train step 241\n"
+    assert "entropy_exchange" in told.out
+    assert forkpoint_("forecast", run, "--fail-if", "entropy/full<0.2").code == 0
+
+
+def test_a_gate_on_an_unknown_column_names_the_nearest(forkpoint_: Forkpoint):
+    told = forkpoint_("forecast", str(write_run(Path("run"))), "--fail-if", "acuracy<0.1")
+    assert told.code == 2
+    assert "no column 'acuracy'; did you mean 'accuracy'?" in told.error
+
+
+@pytest.mark.parametrize("text", ["entropy", "entropy<", "<0.1", "entropy<low", "entropy<nan", "entropy==0.1", "a<b<1"])
+def test_a_gate_has_one_form(text: str):
+    with pytest.raises(ValueError, match="is not KEY<NUMBER"):
+        gates.parse(text)
+
+
+def test_a_value_that_is_not_a_number_trips_every_gate():
+    assert all(gates.Gate("x", relation, 0.5).fails(float("nan")) for relation in gates.OPERATORS)
+
+
+# ---- report, methods, ls, cite, doctor
+
+
+def test_report_writes_one_page_and_prints_its_path(forkpoint_: Forkpoint):
+    pytest.importorskip("plotly", reason="the report extra")
+    told = forkpoint_("report", str(write_run(Path("one"))), str(write_run(Path("two"))), "--out", "page.html")
+    assert (told.code, told.out) == (0, "page.html\n"), told.err
+    assert Path("page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert sorted(path.name for path in Path().iterdir()) == ["one", "page.html", "two"]
+
+
+def test_a_page_that_cannot_be_written_is_a_usage_error_and_leaves_nothing(forkpoint_: Forkpoint):
+    pytest.importorskip("plotly", reason="the report extra")
+    run = str(write_run(Path("run")))
+    Path("page.html").mkdir()
+    for out in ("nowhere/page.html", "page.html"):
+        told = forkpoint_("report", run, "--out", out)
+        assert (told.code, f"{out}: cannot be written" in told.error) == (2, True)
+    assert sorted(path.name for path in Path().iterdir()) == ["page.html", "run"]
+
+
+def test_methods_lists_what_the_folder_holds(forkpoint_: Forkpoint):
+    told = forkpoint_("methods")
+    for name in forkpoint.catalog.names("methods"):
+        assert re.search(rf"^ {name} ", told.out, re.MULTILINE)
+    listed = json.loads(forkpoint_("methods", "--json").out)
+    kl_cov = next(entry for entry in listed if entry["name"] == "kl_cov")
+    assert kl_cov["settings"] == {"share": 0.002, "coef": 1.0}
+    assert kl_cov["flags"]["needs_off_policy"] is True
+    assert kl_cov["sources"] == ["2505.22617"]
+
+
+def test_what_is_read_from_the_source_is_what_the_method_says():
+    from forkpoint.methods import build
+    from forkpoint.signatures import declared
+
+    for name in forkpoint.catalog.names("methods"):
+        told, made = declared("methods", name), build(name)
+        assert dict(told.settings) == dict(made.settings)
+        for flag in ("needs_off_policy", "intervenes"):
+            assert told.flags.get(flag, False) == getattr(made, flag)
+
+
+def test_methods_explains_one_with_its_docstring(forkpoint_: Forkpoint):
+    assert forkpoint_("methods", "grpo").out.strip() == forkpoint.catalog.docstring("methods", "grpo").strip()
+
+
+def test_ls_lists_runs_with_their_last_values(forkpoint_: Forkpoint):
+    write_run(Path("runs/first"))
+    write_run(Path("runs/second"), method=KL_COV)
+    rows = json.loads(forkpoint_("ls", "--json").out)
+    assert [row["run"] for row in rows] == ["runs/first", "runs/second"]
+    assert rows[1]["method"] == "kl_cov"
+    assert (rows[0]["steps"], rows[0]["state"]) == (241, "done")
+    assert rows[0]["entropy"] == pytest.approx(0.2)
+    table = forkpoint_("ls").out
+    assert re.search(r"runs/first +grpo +countdown +241 +done +0\.534 +0\.200", table)
+
+
+def test_ls_of_an_empty_folder_says_so(forkpoint_: Forkpoint, tmp_path: Path):
+    told = forkpoint_("ls", str(tmp_path))
+    assert (told.code, told.out, "no runs in" in told.err) == (0, "", True)
+
+
+def test_a_damaged_run_hides_no_other(forkpoint_: Forkpoint):
+    write_run(Path("runs/sound"))
+    (write_run(Path("runs/broken")) / "run.json").write_text("{}")
+    told = forkpoint_("ls")
+    assert told.code == 4
+    assert re.search(r"runs/broken .*damaged", told.out) and re.search(r"runs/sound .*done", told.out)
+    assert "run.json" in told.err
+
+
+def test_cite_prints_the_papers_of_what_ran_and_the_programs(forkpoint_: Forkpoint):
+    run = str(write_run(Path("run"), method=KL_COV))
+    keys = re.findall(r"^@\w+\{(\w+),", forkpoint_("cite", run, "kl_cov").out, re.MULTILINE)
+    assert keys == ["cui2025entropy", "vonwerra2020trl", "forkpoint"]
+    assert re.findall(r"^@\w+\{(\w+),", forkpoint_("cite").out, re.MULTILINE) == keys[1:]
+
+
+def test_cite_says_when_a_method_came_from_outside(forkpoint_: Forkpoint):
+    run = write_run(Path("run"), method={"name": "mine.loss:mine", "settings": {}, "intervenes": False})
+    told = forkpoint_("cite", str(run))
+    assert told.code == 0
+    assert "mine.loss:mine is not part of forkpoint" in told.err
+
+
+def test_doctor_finds_nothing_wrong_with_a_sound_run_and_the_fault_of_a_damaged_one(forkpoint_: Forkpoint):
+    run = write_run(Path("run"))
+    assert forkpoint_("doctor", "run").out == "run: no problems\n"
+    text = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join([*text[:3], text[3].replace("entropy", "emtropy"), *text[4:]]))
+    told = forkpoint_("doctor", "run")
+    assert told.code == 4
+    assert "metrics.jsonl" in told.out
+    assert json.loads(forkpoint_("doctor", "run", "--json").out)[0]["file"].endswith("metrics.jsonl")
+    assert forkpoint_("forecast", "run").code == 4
+
+
+def test_doctor_lists_what_is_installed(forkpoint_: Forkpoint):
+    told = forkpoint_("doctor", "--json")
+    found = {entry["package"]: entry for entry in json.loads(told.out)["packages"]}
+    assert found["numpy"]["installed"] == np.__version__
+    assert found["numpy"]["extra"] == "core"
+    assert found["plotly"]["extra"] == "report"
+    assert told.code == (4 if doctor.policy_fault() else 0)
+    assert "numpy" in forkpoint_("doctor").out
+
+
+def test_doctor_tells_missing_and_too_old_packages_apart_from_sound_ones(monkeypatch: pytest.MonkeyPatch):
+    lines = ['numpy>=999; extra == "big"', "no-such-package", "rich>=1", 'numpy; extra == "dev"']
+    monkeypatch.setattr(doctor, "_own", lambda: lines)
+    old, missing, sound = doctor.packages()
+    assert old.remedy == "pip install 'forkpoint[big]'" and old.installed
+    assert (missing.installed, missing.remedy) == ("", "pip install 'no-such-package'")
+    assert sound.remedy == ""
+
+
+def test_the_shipped_policy_is_missed_piece_by_piece(tmp_path: Path):
+    assert doctor.policy_fault(tmp_path).startswith("missing")
+    (tmp_path / "config.json").touch()
+    assert doctor.policy_fault(tmp_path).startswith("has no weights")
+    (tmp_path / "model.safetensors").touch()
+    assert doctor.policy_fault(tmp_path) == ""
+
+
+# ---- what a run holds cannot steer the terminal
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J[/b][red]\u202etxt\nforkpoint: done\u2028\ud800"
+
+
+def test_text_from_a_run_reaches_the_terminal_inert(forkpoint_: Forkpoint):
+    hostile = HOSTILE.replace("\ud800", "")  # a lone surrogate is no JSON
+    write_run(Path("runs/run"), method={"name": hostile, "settings": {}, "intervenes": False})
+    for words in (["ls"], ["ls", "--json"], ["cite", "runs/run"]):
+        told = forkpoint_(*words)
+        shown = told.out + told.err
+        assert all(c.isprintable() or c == "\n" for c in shown)
+        assert not re.search(r"^forkpoint: done", shown, re.MULTILINE)
+    assert "[/b][red]" in forkpoint_("ls").out
+
+
+def test_a_hostile_word_on_the_command_line_is_inert_too(forkpoint_: Forkpoint):
+    for words in ([HOSTILE], ["ls", HOSTILE], ["ls", f"--{HOSTILE}"], ["forecast", HOSTILE]):
+        told = forkpoint_(*words)
+        assert told.code == 2
+        assert all(c.isprintable() or c == "\n" for c in told.err)
+        assert told.err.count("\n") == 1
+
+
+def test_json_is_strict_whatever_the_values(capsys: pytest.CaptureFixture[str]):
+    terminal.as_json({"a": float("nan"), "b": np.float32("inf"), "c": np.arange(2), "d": HOSTILE, "e": Path("x")})
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": "nan", "b": "inf", "c": [0, 1], "d": HOSTILE, "e": "x"}
