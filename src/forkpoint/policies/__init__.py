@@ -1,0 +1,29 @@
+"""Policies: the tiny one that ships, and how to load any other."""
+
+from pathlib import Path
+from typing import Any
+
+TINY = "tiny"
+"""name of the shipped policy, wherever a model is asked for"""
+
+
+def folder(model: str) -> str:
+    """Where ``model`` loads from: the shipped policy for ``tiny``, else the name as given (a path or a Hub id)."""
+    return str(Path(__file__).parent / "tiny") if model == TINY else model
+
+
+def load(model: str) -> tuple[Any, Any]:
+    """(model, tokenizer) by transformers' Auto classes, in float32; never runs code from the model's folder.
+
+    Raises ValueError with one line where the folder is missing or holds no model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = folder(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        network = AutoModelForCausalLM.from_pretrained(place, dtype="float32", trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"model {model!r}: cannot load ({first}); give 'tiny', a folder, or a Hub id") from error
+    return network, tokenizer

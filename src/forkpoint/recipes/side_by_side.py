@@ -1,0 +1,72 @@
+"""Run several trainings next to each other, each as the command a user types, and keep those already done."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import yaml
+
+from forkpoint.config import RunConfig
+from forkpoint.record.read import open_run
+
+Show = Callable[[Sequence[RunConfig]], None]
+
+
+class ArmFailed(RuntimeError):
+    """An arm stopped early; the message names its log."""
+
+
+def side_by_side(configs: Sequence[RunConfig], *, show: Show | None = None, at_once: int | None = None) -> None:
+    """Train every config that is not done yet, ``at_once`` at a time (one per two cores' thread, so 2 by default).
+
+    ``show`` is called about once a second with all configs. Raises ArmFailed, naming the arm's log; what the other
+    arms finished stays, and a second call goes on from there.
+    """
+    at_once = at_once or min(2, os.cpu_count() or 1)
+    waiting = [config for config in configs if not is_done(config)]
+    running: list[tuple[RunConfig, subprocess.Popen[bytes]]] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                config = waiting.pop(0)
+                running.append((config, _start(config)))
+            if show is not None:
+                show(configs)
+            time.sleep(0.5)
+            for config, process in [pair for pair in running if pair[1].poll() is not None]:
+                running.remove((config, process))
+                if process.returncode != 0:
+                    raise ArmFailed(_last_words(config, process.returncode))
+    finally:
+        for _, process in running:
+            process.terminate()
+            process.wait()
+
+
+def is_done(config: RunConfig) -> bool:
+    """Whether the folder holds a finished run of exactly these settings."""
+    if not (config.folder / "run.json").exists():
+        return False
+    run = open_run(config.folder)
+    return run.status.get("state") == "done" and run.header["config"] == _stored(config).model_dump()
+
+
+def _stored(config: RunConfig) -> RunConfig:
+    return config.model_copy(update={"overwrite": True})
+
+
+def _start(config: RunConfig) -> "subprocess.Popen[bytes]":
+    config.folder.parent.mkdir(parents=True, exist_ok=True)
+    path = config.folder.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(_stored(config).model_dump(), sort_keys=False))
+    with config.folder.with_suffix(".log").open("wb") as log:
+        command = [sys.executable, "-m", "forkpoint", "train", "--config", str(path)]
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+
+def _last_words(config: RunConfig, code: int) -> str:
+    log = config.folder.with_suffix(".log")
+    lines = log.read_text(errors="replace").strip().splitlines() or [""]
+    return f"{config.title} stopped with exit code {code} ({lines[-1][:200]}); all of its output is in {log}"

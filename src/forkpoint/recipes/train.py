@@ -1,0 +1,142 @@
+"""Train a policy on a task with TRL, managed and watched, from a ``RunConfig``: what ``forkpoint train`` runs."""
+
+import os
+import warnings
+from itertools import islice
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from forkpoint import catalog
+from forkpoint.config import RunConfig
+from forkpoint.recipes.side_by_side import Show
+from forkpoint.tasks import Task
+
+
+def train(config: RunConfig, *, show: Show | None = None) -> Path:
+    """Run it and return the run folder.
+
+    ``show`` is called after every step with ``[config]``, for a progress display. Raises ValueError, in one line, for a
+    wrong model, task, method or setting, and RecordError where the folder holds a run.
+    """
+    quiet_libraries()
+    from forkpoint.trainers.trl import watch
+
+    task: Task = catalog.get("tasks", config.task)()
+    folder = config.folder
+    if config.overwrite and (folder / "run.json").exists():
+        rmtree(folder)
+    with TemporaryDirectory(prefix="forkpoint-") as scratch:
+        trainer = make_trainer(config, task, scratch)
+        watch(
+            trainer,
+            out=folder,
+            task=task,
+            evaluation=_evaluation(config),
+            config=config.model_dump(),
+            name=config.title,
+            record_rollouts=config.record_rollouts,
+        )
+        if show is not None:
+            trainer.add_callback(_progress(config, show))
+        trainer.train()
+        trainer.accelerator.end_training()
+    return folder
+
+
+def make_trainer(config: RunConfig, task: Task, scratch: str) -> Any:
+    """A managed ``GRPOTrainer`` as ``config`` says; a step sees prompts_per_step x samples_per_prompt rows."""
+    import torch
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    from forkpoint.methods import build
+    from forkpoint.policies import load
+    from forkpoint.trainers.trl import manage
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    method = build(config.method, **config.settings)
+    model, tokenizer = load(config.model)
+    rows = config.prompts_per_step * config.samples_per_prompt
+    if rows % config.micro_batches:
+        raise ValueError(f"micro_batches = {config.micro_batches} does not divide the {rows} rows of a step")
+    rollouts = -(-config.steps // config.updates_per_rollout)
+    prompts = [p.prompt for p in islice(task.problems("train", config.seed), rollouts * config.prompts_per_step)]
+    args = GRPOConfig(
+        output_dir=scratch,
+        seed=config.seed,
+        max_steps=config.steps,
+        per_device_train_batch_size=rows // config.micro_batches,
+        gradient_accumulation_steps=config.micro_batches,
+        num_generations=config.samples_per_prompt,
+        num_iterations=config.updates_per_rollout,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        max_completion_length=config.max_tokens,
+        temperature=config.temperature,
+        top_k=0,
+        beta=0.0,
+        shuffle_dataset=False,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+    trainer = manage(GRPOTrainer, method=method)(
+        model=model,
+        reward_funcs=TaskReward(task),
+        args=args,
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+class TaskReward:
+    """A task's verdicts as TRL rewards: 1 correct, 0 wrong, None without a verdict (TRL leaves such rows out)."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.__name__ = f"{task.name}_reward"
+
+    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float | None]:
+        verdicts = [self.task.score(self.task.read(p), c) for p, c in zip(prompts, completions, strict=True)]
+        return [None if verdict.outcome == "none" else float(verdict.correct) for verdict in verdicts]
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' usage reports and chatter off in our commands; must run before they are imported."""
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "TRL_EXPERIMENTAL_SILENCE", "TRANSFORMERS_NO_ADVISORY_WARNINGS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # a rename announced between two libraries below us is not the user's to act on
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+
+
+def _progress(config: RunConfig, show: Show) -> Any:
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            show([config])
+
+    return Progress()
+
+
+def _evaluation(config: RunConfig) -> Any:
+    from forkpoint.trainers.trl import Evaluation
+
+    return Evaluation(
+        problems=config.eval_problems,
+        samples=config.eval_samples,
+        every=config.eval_every,
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+    )

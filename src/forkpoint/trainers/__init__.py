@@ -1,0 +1,1 @@
+"""One file per outside trainer, the only places that import one."""

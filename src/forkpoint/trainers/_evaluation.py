@@ -1,0 +1,148 @@
+"""Held-out evaluation that leaves training exactly as it was: its random draws come from a forked generator."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from forkpoint.batch import Mean, StepBatch
+from forkpoint.metrics import measure
+from forkpoint.metrics.entropy_full import token_entropy
+from forkpoint.metrics.pass_at_k import pass_at_k
+from forkpoint.policies.sample import Sampled, sample
+from forkpoint.roles import masks
+from forkpoint.tasks import Problem, Task, Verdict
+
+LOGITS_AT_ONCE = 2**26
+"""most logits held at a time, so that a large vocabulary is scored in pieces"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``samples`` completions for each of ``problems`` held-out problems, every ``every`` optimizer steps."""
+
+    problems: int = 128
+    samples: int = 8
+    every: int = 20
+    seed: int = 20_000
+    max_tokens: int = 56
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    values: dict[str, float]
+    """``accuracy``, ``pass@1`` ... ``pass@samples``, ``entropy/...`` and ``diversity/...``"""
+    rollouts: list[dict[str, Any]]
+
+
+def evaluate(model: Any, tokenizer: Any, task: Task, evaluation: Evaluation, *, keep: int = 16) -> Evaluated:
+    """Sample, score and measure; the model's mode and every random state are as before when it returns."""
+    problems = [p for p in islice(task.problems("test"), evaluation.problems) for _ in range(evaluation.samples)]
+    settings = {"max_tokens": evaluation.max_tokens, "temperature": evaluation.temperature}
+    drawn = sample(model, tokenizer, [p.prompt for p in problems], seed=evaluation.seed, **settings)
+    logp, entropy = _score(model, drawn, evaluation.temperature)
+    chosen = [row[mask].tolist() for row, mask in zip(drawn.ids, drawn.mask, strict=True)]
+    tokens = [tokenizer.convert_ids_to_tokens(ids) for ids in chosen]
+    verdicts = [task.score(p, text) for p, text in zip(problems, drawn.texts, strict=True)]
+    step = StepBatch(
+        logp=logp,
+        logp_old=logp,
+        mask=drawn.mask,
+        advantage=torch.zeros(len(problems), device=logp.device),
+        entropy=entropy,
+        label=label_tokens(task, problems, tokens, drawn.mask),
+        correct=torch.tensor([v.correct for v in verdicts], device=logp.device),
+        group=torch.arange(len(problems), device=logp.device) // evaluation.samples,
+    )
+    readings = {key: value for key, value in measure(step, roles=masks(step)).items() if key.startswith("entropy/")}
+    values = {key: float(reading.value) for key, reading in readings.items()}
+    values["accuracy"] = sum(v.correct for v in verdicts) / len(verdicts)
+    for k in range(1, evaluation.samples + 1):
+        values[f"pass@{k}"] = pass_at_k(step, k=k).value
+    values["length"] = drawn.mask.sum(-1).double().mean().item()
+    traits = [task.traits(p, text) for p, text in zip(problems, drawn.texts, strict=True)]
+    values |= {key: mean.value for key, mean in trait_means(traits).items()}
+    kept = spread_out(len(problems), keep)
+    rows = [_row(i, step, drawn, (problems[i], verdicts[i], tokens[i], traits[i])) for i in kept]
+    return Evaluated(values, rows)
+
+
+@torch.no_grad()
+def _score(model: Any, drawn: Sampled, temperature: float) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
+    """(log-probs, full-softmax entropies) of the sampled tokens at the sampling temperature; 0 where masked."""
+    ids = torch.cat([drawn.prompt_ids, drawn.ids], dim=1)
+    attention = torch.cat([drawn.prompt_mask, drawn.mask.long()], dim=1)
+    start, length = drawn.prompt_ids.shape[1], drawn.ids.shape[1]
+    rows = max(1, LOGITS_AT_ONCE // (ids.shape[1] * model.config.get_text_config().vocab_size))
+    was_training = model.training
+    model.eval()
+    logps, entropies = [], []
+    for i in range(0, len(ids), rows):
+        part = slice(i, i + rows)
+        logits = model(input_ids=ids[part], attention_mask=attention[part]).logits[:, start - 1 : -1].float()
+        logits = logits / temperature
+        logps.append(logits.log_softmax(-1).gather(-1, drawn.ids[part, :, None]).squeeze(-1))
+        entropies.append(token_entropy(logits))
+    model.train(was_training)
+    empty = ~drawn.mask[:, :length]
+    return torch.cat(logps).masked_fill(empty, 0.0), torch.cat(entropies).masked_fill(empty, 0.0)
+
+
+def label_tokens(
+    task: Task, problems: Sequence[Problem], tokens: Sequence[list[str]], mask: Bool[Tensor, "B T"]
+) -> Int[Tensor, "B T"]:
+    """The task's ``Label`` of every chosen token; 0 elsewhere."""
+    labels = torch.zeros(mask.shape, dtype=torch.long)
+    for i, (problem, row) in enumerate(zip(problems, tokens, strict=True)):
+        labels[i, : len(row)] = torch.tensor([int(label) for label in task.labels(problem, row)], dtype=torch.long)
+    return labels.to(mask.device)
+
+
+def spread_out(num_rows: int, keep: int) -> range:
+    """At most ``keep`` row numbers, evenly spaced.
+
+    >>> list(spread_out(10, 3)), list(spread_out(2, 3))
+    ([0, 3, 6], [0, 1])
+    """
+    return range(0, num_rows, max(1, num_rows // keep))[:keep] if keep else range(0)
+
+
+def trait_means(traits: Sequence[Mapping[str, str | float]], known: Sequence[str] = ()) -> dict[str, Mean]:
+    """``diversity/NAME/VALUE`` = share of rows with that value, for words; ``diversity/NAME`` = mean, for numbers.
+
+    ``known`` are keys to report even where no row has them, so that a share that died out reads 0 and not "missing".
+    """
+    sums: dict[str, float] = dict.fromkeys(known, 0.0)
+    for row in traits:
+        for name, value in row.items():
+            key = f"diversity/{name}/{value}" if isinstance(value, str) else f"diversity/{name}"
+            sums[key] = sums.get(key, 0.0) + (1.0 if isinstance(value, str) else float(value))
+    return {key: Mean(total, len(traits)) for key, total in sums.items()}
+
+
+def _row(i: int, step: StepBatch, drawn: Sampled, about: tuple[Problem, Verdict, list[str], Any]) -> dict[str, Any]:
+    problem, verdict, tokens, traits = about
+    chosen = drawn.mask[i]
+    assert step.entropy is not None and step.label is not None and step.group is not None
+    return {
+        "prompt_id": problem.id,
+        "group": int(step.group[i]),
+        "sample": i,
+        "prompt": problem.prompt,
+        "text": drawn.texts[i],
+        "tokens": tokens,
+        "token_ids": drawn.ids[i][chosen].tolist(),
+        "logp_sampler": step.logp[i][chosen].tolist(),
+        "entropy": step.entropy[i][chosen].tolist(),
+        "label": step.label[i][chosen].tolist(),
+        "reward": float(verdict.correct),
+        "verdict": verdict.outcome,
+        "verdict_reason": verdict.reason,
+        "traits": json.dumps(traits),
+    }

@@ -1,0 +1,150 @@
+"""What we rely on in TRL beyond its documented surface, in one place, checked before a run starts.
+
+Documented: ``GRPOTrainer.compute_loss`` and the fused head that ``add_fused_lm_head`` puts on the model.
+Private: the names in ``PRIVATE``. A TRL that lacks one is refused with its version, not met with a wrong number.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forkpoint.batch import StepBatch
+
+PRIVATE = ("_generate_and_score_completions", "_metrics", "_step")
+REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
+"""loss types that differ only in how token losses are averaged; a method of ours keeps the one it finds"""
+ROW_COLUMNS = ("forkpoint_row_id", "forkpoint_group", "forkpoint_reward", "forkpoint_correct", "forkpoint_label")
+"""columns that ride along in TRL's batch: tensors with a batch axis survive its shuffle and split"""
+
+
+class HostError(ValueError):
+    """The trainer is not one we can work with, or its settings contradict the method's."""
+
+
+def check_host(trainer: Any) -> None:
+    """Raise HostError, naming the TRL version, where a name we rely on is gone."""
+    import trl
+
+    missing = ", ".join(name for name in PRIVATE if not hasattr(trainer, name))
+    if missing:
+        raise HostError(f"trl {trl.__version__}: {type(trainer).__name__} has no {missing}; use trl>=1.15,<2")
+
+
+def is_off_policy(args: Any) -> bool:
+    """Whether TRL keeps the log-probs of the policy that sampled, so that ratios can differ from one."""
+    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0 or bool(
+        args.use_vllm and args.vllm_importance_sampling_correction
+    )
+
+
+def check_settings(args: Any, method: Any) -> None:
+    """Refuse a method that would do nothing here, or whose settings contradict the trainer's."""
+    if method.needs_off_policy and not is_off_policy(args):
+        raise HostError(
+            f"{method.name} does nothing when every ratio is 1, and this run makes one update per rollout: "
+            "set num_iterations=2, or steps_per_generation above gradient_accumulation_steps"
+        )
+    if args.loss_type not in REDUCTIONS:
+        raise HostError(
+            f"loss_type={args.loss_type!r} is a loss of its own and {method.name} is another; choose one: "
+            f"drop method={method.name!r}, or set loss_type to one of {', '.join(REDUCTIONS)}"
+        )
+    ours = {name: value for name, value in _bounds(method).items() if name in method.sets}
+    for name, value in {**_ONLY_STOCK, **ours}.items():
+        theirs = getattr(args, name, None)
+        if theirs not in (_default(args, name), value):
+            meant = f"sets {name}={value}" if value is not None else f"has no use for {name}"
+            raise HostError(
+                f"{name}={theirs} is set in the trainer's config, and {method.name} {meant}; set it in one place"
+            )
+
+
+_ONLY_STOCK: dict[str, Any] = {
+    "importance_sampling_level": "token",
+    "delta": None,
+    "off_policy_mask_threshold": None,
+    "top_entropy_quantile": 1.0,
+    "entropy_coef": 0.0,
+    "use_adaptive_entropy": False,
+}
+"""features of the stock loss that a managed loss does not carry, with the value that leaves them off"""
+
+
+def _bounds(method: Any) -> dict[str, Any]:
+    return {"epsilon": method.settings.get("clip_low"), "epsilon_high": method.settings.get("clip_high")}
+
+
+def _default(args: Any, name: str) -> Any:
+    return next((f.default for f in fields(args) if f.name == name), None)
+
+
+def completion_mask(inputs: dict[str, Any]) -> Tensor:
+    """The loss mask (B, T) of a micro-batch, 1 where the policy chose the token."""
+    mask = inputs["completion_mask"]
+    return mask if "tool_mask" not in inputs else mask * inputs["tool_mask"]
+
+
+def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBatch:
+    """A TRL micro-batch in our words; the only place that knows TRL's keys."""
+    old = inputs.get("old_per_token_logps")
+    advantages = inputs["advantages"]
+    row_id, group, reward, correct, label = (inputs.get(name) for name in ROW_COLUMNS)
+    return StepBatch(
+        logp=logp,
+        logp_old=logp if old is None else old,
+        mask=completion_mask(inputs).bool(),
+        advantage=advantages,
+        entropy=entropy,
+        token_ids=inputs["completion_ids"],
+        label=label,
+        reward=reward,
+        correct=None if correct is None else correct.bool(),
+        group=group,
+        row_id=row_id,
+    )
+
+
+def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """(log-probs, entropies), each (B, T), of the completion tokens at the sampling temperature, by the fused head."""
+    if any(name in inputs for name in ("pixel_values", "image_grid_thw", "token_type_ids", "mm_token_type_ids")):
+        raise HostError("a managed loss does not carry image inputs yet; use watch() on the stock trainer")
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    keep = inputs["completion_ids"].size(1)
+    labels = ids.masked_fill(attention == 0, -100)
+    labels[:, :-keep] = -100
+    with trainer.accelerator.autocast():
+        outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True)
+    return outputs.log_probs[:, -keep:], outputs.entropy[:, -keep:]
+
+
+def host_reduce(trainer: Any, inputs: dict[str, Any]) -> Any:
+    """The trainer's own average of token losses, in its own order of operations: neutral is then stock bit for bit."""
+    accumulation = trainer.current_gradient_accumulation_steps
+
+    def reduce(loss: Tensor, mask: Tensor) -> Tensor:
+        if "importance_sampling_ratio" in inputs:  # TRL's correction for a sampler such as vLLM
+            loss = loss * inputs["importance_sampling_ratio"]
+        # where, not *: a masked token may hold nan or inf; for finite values the bits are those of loss * mask
+        kept, weights = torch.where(mask, loss, 0.0), completion_mask(inputs)
+        if trainer.loss_type == "grpo":
+            return (kept.sum(-1) / weights.sum(-1).clamp(min=1.0)).mean() / accumulation
+        if trainer.loss_type == "bnpo":
+            return kept.sum() / weights.sum().clamp(min=1.0) / accumulation
+        if trainer.loss_type == "dr_grpo":
+            return kept.sum() / (loss.size(0) * trainer.max_completion_length) / accumulation
+        items = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes
+        return kept.sum() / (items * accumulation / trainer.args.steps_per_generation)
+
+    return reduce
+
+
+def log_entropy(trainer: Any, step: StepBatch) -> None:
+    """Log the host's own key ``entropy``, the token mean over all ranks, as its stock loss does."""
+    assert step.entropy is not None
+    parts = torch.stack([torch.where(step.mask, step.entropy, 0.0).sum(), step.mask.sum().float()])
+    total = trainer.accelerator.reduce(parts, reduction="sum")
+    mode = "train" if trainer.model.training else "eval"
+    trainer._metrics[mode]["entropy"].append((total[0] / total[1].clamp(min=1.0)).item())

@@ -1,0 +1,280 @@
+"""The observer of a TRL trainer: reads what passes by, writes the record, and changes no number of the training."""
+
+import contextlib
+import functools
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from forkpoint.batch import Mean, Mergeable, Plan, StepBatch
+from forkpoint.metrics import definitions, measure
+from forkpoint.record.write import RunWriter
+from forkpoint.roles import masks
+from forkpoint.tasks import Task
+from forkpoint.trainers import _trl_host as host
+from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means
+
+Readings = dict[str, Mergeable]
+
+
+class Monitor(TrainerCallback):
+    """Hooks into a trainer's rewards, generation, loss and model, and keeps one record line per optimizer step."""
+
+    def __init__(
+        self, trainer: Any, place: Path, *, task: Task | None, evaluation: Evaluation | None, keep: int
+    ) -> None:
+        if evaluation is not None and task is None:
+            raise ValueError("watch: evaluation needs a task to take problems from; give task=...")
+        self.trainer, self.place, self.task, self.evaluation, self.keep = trainer, place, task, evaluation, keep
+        self.readings: Readings = {}
+        self.values: dict[str, float] = {}
+        self.rewards: list[Tensor] = []
+        self.outputs: Any = None
+        self.generation = 0
+        self.rows_seen = 0
+        self.pending: tuple[int, dict[str, float]] | None = None
+        self.awaited: dict[int, dict[str, Any]] = {}
+        self.known_traits: dict[str, None] = {}
+
+    def open(self, *, config: dict[str, Any] | None, name: str) -> None:
+        method = getattr(self.trainer, "forkpoint_method", None)
+        about = {"name": "trl", "settings": {}, "intervenes": False}
+        if method is not None:
+            about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
+        stated = {key: asdict(value) for key, value in definitions().items()}
+        for definition in stated.values():
+            definition["temperature"] = str(self.trainer.args.temperature)
+        self.writer: RunWriter | None = None
+        if self.trainer.accelerator.is_main_process:
+            self.writer = RunWriter.create(
+                self.place,
+                name=name or about["name"],
+                config=json.loads(self.trainer.args.to_json_string()) if config is None else config,
+                method=about,
+                task=getattr(self.task, "name", ""),
+                seed=self.trainer.args.seed,
+                definitions=stated,
+            )
+
+    def attach(self) -> None:
+        trainer = self.trainer
+        trainer.model.register_forward_hook(self._see_forward)
+        trainer.reward_funcs = [self._see_rewards(function) for function in trainer.reward_funcs]
+        trainer._generate_and_score_completions = self._see_generation(trainer._generate_and_score_completions)
+        trainer.compute_loss = self._see_loss(trainer.compute_loss)
+        trainer.train = self._see_training(trainer.train)
+        # ahead of the reporters: they send the logs as they stand when their turn comes
+        trainer.callback_handler.callbacks.insert(0, self)
+
+    # ---- what passes by -------------------------------------------------------------------------------------------
+
+    def _see_forward(self, module: Any, args: Any, output: Any) -> None:
+        if torch.is_grad_enabled() and getattr(output, "entropy", None) is not None:
+            self.outputs = (output.log_probs.detach(), output.entropy.detach())
+
+    def _see_rewards(self, function: Any) -> Any:
+        if isinstance(function, torch.nn.Module) or inspect.iscoroutinefunction(function):
+            return function  # TRL treats these by their type; a wrapped one would be called the wrong way
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            rewards = function(*args, **kwargs)
+            self.rewards.append(torch.tensor([float("nan") if r is None else float(r) for r in rewards]))
+            return rewards
+
+        return wrapped
+
+    def _see_generation(self, original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        def wrapped(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            self.rewards.clear()
+            batch = original(inputs)
+            if self.trainer.model.training:
+                self._take_rollout(inputs, batch)
+            return batch
+
+        return wrapped
+
+    def _see_loss(self, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(original)
+        def wrapped(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+            self.outputs = None
+            loss = original(model, inputs, *args, **kwargs)
+            if self.trainer.model.training and self.outputs is not None:
+                self._take_step(inputs, loss)
+            return loss
+
+        return wrapped
+
+    def _see_training(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """The record closes with how the training ended; leaving the writer's context says failed or stopped."""
+
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self.writer if self.writer is not None else contextlib.nullcontext():
+                return original(*args, **kwargs)
+
+        return wrapped
+
+    # ---- what is made of it ---------------------------------------------------------------------------------------
+
+    def _take_rollout(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
+        """Give each row its identity, group, reward, verdict and labels; count what kinds of completions there are."""
+        size, rank = len(inputs), self.trainer.accelerator.process_index
+        device = batch["advantages"].device
+        first = self.rows_seen + rank * size
+        row_id = torch.arange(first, first + size, device=device)
+        batch["forkpoint_row_id"] = row_id
+        batch["forkpoint_group"] = row_id // self.trainer.num_generations
+        if len(self.rewards) == len(self.trainer.reward_funcs):
+            weights = self.trainer.reward_weights.cpu()
+            stacked = torch.stack([r.cpu() for r in self.rewards], dim=1)
+            batch["forkpoint_reward"] = (stacked * weights).nansum(1).to(device)
+            self.values["reward"] = batch["forkpoint_reward"].mean().item()
+            self.values["reward_std"] = batch["forkpoint_reward"].std().item()
+        self.rows_seen += size * self.trainer.accelerator.num_processes
+        self.generation += 1
+        self._describe([row["prompt"] for row in inputs], batch)
+
+    def _describe(self, prompts: list[Any], batch: dict[str, Any]) -> None:
+        tokenizer, chosen = self.trainer._tokenizer, host.completion_mask(batch).bool()
+        ids = [row[mask].tolist() for row, mask in zip(batch["completion_ids"], chosen, strict=True)]
+        about: list[dict[str, Any]] = [{} for _ in ids]
+        if self.task is not None:
+            about = self._judge(prompts, ids, batch)
+        for i in spread_out(len(ids), self.keep):
+            text = tokenizer.decode(ids[i], skip_special_tokens=True)
+            row = {"prompt": str(prompts[i]), "text": text, "token_ids": ids[i], **about[i]}
+            row["tokens"] = tokenizer.convert_ids_to_tokens(ids[i])
+            self.awaited[int(batch["forkpoint_row_id"][i])] = row
+
+    def _judge(self, prompts: list[str], ids: list[list[int]], batch: dict[str, Any]) -> list[dict[str, Any]]:
+        task, tokenizer = self.task, self.trainer._tokenizer
+        assert task is not None
+        problems = [task.read(prompt) for prompt in prompts]
+        texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+        tokens = [tokenizer.convert_ids_to_tokens(row) for row in ids]
+        verdicts = [task.score(p, text) for p, text in zip(problems, texts, strict=True)]
+        traits = [task.traits(p, text) for p, text in zip(problems, texts, strict=True)]
+        batch["forkpoint_correct"] = torch.tensor([v.correct for v in verdicts], device=batch["advantages"].device)
+        batch["forkpoint_label"] = label_tokens(task, problems, tokens, host.completion_mask(batch).bool())
+        means = trait_means(traits, tuple(self.known_traits))
+        self.known_traits |= dict.fromkeys(means)
+        self.values |= {key: mean.value for key, mean in means.items()}
+        return [
+            {"prompt_id": p.id, "verdict": v.outcome, "verdict_reason": v.reason, "traits": json.dumps(t)}
+            for p, v, t in zip(problems, verdicts, traits, strict=True)
+        ]
+
+    def _take_step(self, inputs: dict[str, Any], loss: Tensor) -> None:
+        keep = inputs["completion_ids"].size(1)
+        logp, entropy = (tensor[:, -keep:] for tensor in self.outputs)
+        step = host.step_batch(inputs, logp, entropy)
+        # a shuffled micro-batch holds parts of groups: what needs whole ones is measured at evaluation
+        merge(self.readings, measure(replace(step, group=None), roles=masks(step)))
+        plan = getattr(self.trainer, "forkpoint_plan", None)
+        if plan is not None:
+            merge(self.readings, plan_shares(step, plan))
+        self.values["loss"] = self.values.get("loss", 0.0) + loss.item()
+        if self.awaited and step.row_id is not None:
+            self._write_rollouts(step, plan)
+
+    def _write_rollouts(self, step: StepBatch, plan: Plan | None) -> None:
+        """The kept completions of this micro-batch, with what the first update on them saw."""
+        rows = []
+        for i, identity in enumerate(step.identity.tolist()):
+            row = self.awaited.pop(identity, None)
+            if row is None:
+                continue
+            chosen = step.mask[i]
+            row |= {"kind": "train", "step": self.trainer.state.global_step + 1, "generation_step": self.generation}
+            row["group"], row["sample"] = divmod(identity, self.trainer.num_generations)
+            row |= {"update": 0, "attempt": 0, "advantage": float(step.advantage[i])}
+            row["reward"] = float("nan") if step.reward is None else float(step.reward[i])
+            columns = {"logp_sampler": step.logp_old, "logp_trainer": step.logp, "entropy": step.entropy}
+            columns |= {"label": step.label} | ({"weight": plan.weight, "mark": plan.mark} if plan is not None else {})
+            row |= {name: column[i][chosen].tolist() for name, column in columns.items() if column is not None}
+            rows.append(row)
+        if rows and self.writer is not None:
+            self.writer.rollouts(rows)
+
+    # ---- the trainer's own calls ----------------------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.started = time.monotonic()
+        self._evaluate(state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._flush()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        gathered = self._gather(self.readings)
+        values = {key: float(reading.value) for key, reading in gathered.items()} | self.values
+        self.readings, self.values = {}, {}
+        self.pending = (state.global_step, values)
+        if self.evaluation is not None and (
+            state.global_step % self.evaluation.every == 0 or state.global_step == state.max_steps
+        ):
+            self._evaluate(state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Our readings join the host's logs under our own keys, and the host's scalars join our record line."""
+        if self.pending is None or self.pending[0] != state.global_step or logs is None:
+            return
+        theirs = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+        logs |= {key: value for key, value in self.pending[1].items() if key not in logs}
+        self.pending = (self.pending[0], theirs | self.pending[1])
+        self._flush()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._flush()
+        if self.writer is not None:
+            self.writer.close("done" if state.global_step >= state.max_steps else "stopped")
+
+    def _flush(self) -> None:
+        if self.pending is not None and self.writer is not None:
+            self.writer.metrics("train", *self.pending)
+        self.pending = None
+
+    def _evaluate(self, step: int) -> None:
+        if self.evaluation is None or self.task is None or not self.trainer.accelerator.is_main_process:
+            return
+        done = evaluate(self.trainer.model, self.trainer._tokenizer, self.task, self.evaluation, keep=self.keep)
+        for key in self.known_traits:
+            done.values.setdefault(key, 0.0)
+        self.known_traits |= dict.fromkeys(key for key in done.values if key.startswith("diversity/"))
+        if self.writer is not None:
+            self.writer.metrics("eval", step, done.values)
+            self.writer.rollouts([row | {"kind": "eval", "step": step} for row in done.rollouts])
+
+    def _gather(self, readings: Readings) -> Readings:
+        if self.trainer.accelerator.num_processes == 1:
+            return readings
+        from accelerate.utils import gather_object
+
+        total: Readings = {}
+        for part in gather_object([readings]):
+            merge(total, part)
+        return total
+
+
+def merge(total: Readings, part: Mapping[str, Mergeable]) -> None:
+    """Add the readings of one micro-batch or rank to ``total``, in place."""
+    for key, reading in part.items():
+        total[key] = total[key] + reading if key in total else reading  # type: ignore[operator]
+
+
+def plan_shares(step: StepBatch, plan: Plan) -> dict[str, Mean]:
+    """Shares of the step's tokens that the plan marked, and that it took out of the loss."""
+    tokens = float(step.mask.sum())
+    return {
+        "control/marked_share": Mean(float((plan.mark & step.mask).sum()), tokens),
+        "control/removed_share": Mean(float(((plan.weight == 0) & step.mask).sum()), tokens),
+    }
