@@ -158,5 +158,5 @@ def test_a_policy_off_the_criteria_is_not_frozen():
     values |= dict.fromkeys(("pass@1", "pass@2", "pass@4", "pass@16", "entropy/full", "length"), 0.5)
     values["entropy/full_sequence_mean"] = 0.2
     assert "| accuracy | 0.475 | 0.35 to 0.6 |" in card(values, {"steps": 1}, 100)
-    with pytest.raises(ValueError, match="accuracy is 0.700"):
+    with pytest.raises(ValueError, match=r"accuracy is 0\.700"):
         card(values | {"accuracy": 0.7}, {"steps": 1}, 100)

@@ -1,4 +1,4 @@
-"""The contract with TRL, against the real trainer: neutral is stock, observing changes nothing, mistakes are refused."""
+"""The contract with TRL, against the real trainer: neutral is stock, observing changes nothing, mistakes are named."""
 
 import subprocess
 import sys

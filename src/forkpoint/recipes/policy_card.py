@@ -52,9 +52,9 @@ pipeline_tag: text-generation
 ---
 # The tiny policy
 
-A Llama-shaped causal language model of {parameters:,} parameters with one token per word. It solves Countdown with three
-numbers by thinking in tries, in one of three formats, and ends with a marked answer or stops; it also completes brackets
-(Dyck). Trained from nothing on text that forkpoint's tasks write, by `make policy`; no other data, no RL.
+A Llama-shaped causal language model of {parameters:,} parameters with one token per word. It solves Countdown with
+three numbers by thinking in tries, in one of three formats, and ends with a marked answer or stops; it also completes
+brackets (Dyck). Trained from nothing on text that forkpoint's tasks write, by `make policy`; no other data, no RL.
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     model = AutoModelForCausalLM.from_pretrained(forkpoint.policies.folder("tiny"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from forkpoint.labels import Label
 
@@ -31,6 +31,7 @@ class Verdict:
         return self.outcome == "correct"
 
 
+@runtime_checkable
 class Task(Protocol):
     """Text is words with single spaces; a tokenizer with one token per word is ``vocabulary`` plus its specials."""
 
