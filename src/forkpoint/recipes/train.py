@@ -50,12 +50,14 @@ def make_trainer(config: RunConfig, task: Task, scratch: str) -> Any:
     import torch
     from datasets import Dataset
     from transformers import PrinterCallback
+    from transformers.utils.logging import disable_progress_bar
     from trl import GRPOConfig, GRPOTrainer
 
     from forkpoint.methods import build
     from forkpoint.policies import load
     from forkpoint.trainers.trl import manage
 
+    disable_progress_bar()
     if config.threads:
         torch.set_num_threads(config.threads)
     method = build(config.method, **config.settings)

@@ -6,7 +6,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from forkpoint.batch import Mean, Mergeable, Plan, StepBatch
-from forkpoint.metrics import definitions, measure
+from forkpoint.metrics import measure
 from forkpoint.record.write import RunWriter
 from forkpoint.roles import masks
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
+from forkpoint.trainers._columns import stated
 from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means
 
 Readings = dict[str, Mergeable]
@@ -49,9 +50,7 @@ class Monitor(TrainerCallback):
         about = {"name": "trl", "settings": {}, "intervenes": False}
         if method is not None:
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
-        stated = {key: asdict(value) for key, value in definitions().items()}
-        for definition in stated.values():
-            definition["temperature"] = str(self.trainer.args.temperature)
+        samples = self.evaluation.samples if self.evaluation is not None else 0
         self.writer: RunWriter | None = None
         if self.trainer.accelerator.is_main_process:
             self.writer = RunWriter.create(
@@ -61,7 +60,7 @@ class Monitor(TrainerCallback):
                 method=about,
                 task=getattr(self.task, "name", ""),
                 seed=self.trainer.args.seed,
-                definitions=stated,
+                definitions=stated(self.trainer.args.temperature, samples),
             )
 
     def attach(self) -> None:
@@ -228,7 +227,7 @@ class Monitor(TrainerCallback):
         """Our readings join the host's logs under our own keys, and the host's scalars join our record line."""
         if self.pending is None or self.pending[0] != state.global_step or logs is None:
             return
-        theirs = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+        theirs = {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
         logs |= {key: value for key, value in self.pending[1].items() if key not in logs}
         self.pending = (self.pending[0], theirs | self.pending[1])
         self._flush()
