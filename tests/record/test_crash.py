@@ -1,0 +1,145 @@
+"""A writer that dies between any two of its system calls, or a disk that is full, loses nothing it had acknowledged."""
+
+import errno
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_run import reading, rollout
+
+from forkpoint.record import RecordError, RunWriter, open_run
+
+CALLS = ("write", "replace", "fsync")
+STEPS = 3
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the writer may run after it."""
+
+
+class Fault:
+    """Counts the writer's system calls; from number ``at`` on the process is dead."""
+
+    def __init__(self, at: int, *, torn: bool = False) -> None:
+        self.at, self.torn, self.seen = at, torn, 0
+
+    def wrap(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            self.seen += 1
+            if self.seen < self.at:
+                return call(*arguments)
+            if self.seen == self.at and self.torn and name == "write":
+                call(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            raise Killed
+
+        return wrapped
+
+
+@contextmanager
+def calls_replaced(replace: Callable[[Callable[..., Any], str], Callable[..., Any]]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(os, name, replace(getattr(os, name), name))
+        yield
+
+
+def live(create: Callable[..., RunWriter], done: list[str]) -> None:
+    """A run's life; ``done`` grows by what the writer acknowledged."""
+    writer = create(part_every=2)
+    done.append("created")
+    for step in range(1, STEPS + 1):
+        writer.metrics("train", step, reading(step))
+        done.append("metrics")
+        writer.rollouts([rollout(step, sample) for sample in range(2)])
+        done.append("rollouts")
+    writer.close()
+    done.append("closed")
+
+
+def wanted_rows(create: Callable[..., RunWriter]) -> tuple[list[str], list[str]]:
+    live(lambda **changes: create("whole", **changes), [])
+    return rows_of(create("sibling").path.parent / "whole")
+
+
+def rows_of(path: Path) -> tuple[list[str], list[str]]:
+    run = open_run(path)
+    return [repr({**row, "time": 0}) for row in run.metrics()], [repr(row) for row in run.rollouts()]
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["before the call", "in the middle of a write"])
+def test_killed_at_any_call_the_reader_sees_a_whole_prefix(create, tmp_path, torn):
+    metrics, rollouts = wanted_rows(create)
+    for at in itertools.count(1):
+        fault, done, name = Fault(at, torn=torn), [], f"killed-{at}"
+        try:
+            with calls_replaced(fault.wrap):
+                live(lambda name=name, **changes: create(name, **changes), done)
+        except Killed:
+            pass
+        if "closed" in done:
+            assert at > 60, "the writer makes this many calls at least, so the loop did test them"
+            break
+        if "created" not in done and not (tmp_path / name / "run.json").exists():
+            with pytest.raises(RecordError):
+                open_run(tmp_path / name)
+            create(name).close()  # what a dead creation left is in nobody's way
+            continue
+        seen_metrics, seen_rollouts = rows_of(tmp_path / name)
+        assert seen_metrics == metrics[: len(seen_metrics)] and len(seen_metrics) >= done.count("metrics")
+        assert seen_rollouts == rollouts[: len(seen_rollouts)] and len(seen_rollouts) >= 2 * done.count("rollouts")
+
+
+def test_a_full_disk_raises_and_what_follows_is_whole(create):
+    """At each call in turn the disk is full once; the caller goes on, as training does."""
+    metrics, rollouts = wanted_rows(create)
+    for at in itertools.count(1):
+        writer, disk = create(f"full-{at}", part_every=2), FullOnce(at)
+        with calls_replaced(disk.wrap):
+            lost = write_what_fits(writer)
+        seen_metrics, seen_rollouts = rows_of(writer.path)
+        assert set(seen_metrics) <= set(metrics) and len(seen_metrics) >= STEPS - lost
+        assert set(seen_rollouts) <= set(rollouts) and len(seen_rollouts) >= 2 * (STEPS - lost)
+        assert len(disk.parts) == len(set(disk.parts)), "a part never changes, since a manifest may name it"
+        if disk.seen < at:
+            assert at > 25 and lost == 0, "the loop has passed the last call, and there were calls to fail"
+            break
+
+
+class FullOnce:
+    """A disk that has no room at one call: a write comes out short, anything else raises."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.seen = at, 0
+        self.parts: list[str] = []
+
+    def wrap(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            self.seen += 1
+            if name == "replace" and Path(arguments[1]).suffix == ".parquet":
+                self.parts.append(str(arguments[1]))
+            if self.seen != self.at:
+                return call(*arguments)
+            if name == "write":
+                return call(arguments[0], bytes(arguments[1])[:10])
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        return wrapped
+
+
+def write_what_fits(writer: RunWriter) -> int:
+    """How many calls raised, of a metrics and a rollouts call per step."""
+    lost = 0
+    for step in range(1, STEPS + 1):
+        try:
+            writer.metrics("train", step, reading(step))
+        except OSError:
+            lost += 1
+        try:
+            writer.rollouts([rollout(step, sample) for sample in range(2)])
+        except OSError:
+            lost += 1
+    return lost
