@@ -5,7 +5,6 @@ Imports stand inside the verbs, so that none pays for another's libraries: most 
 """
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -112,10 +111,9 @@ def report(runs: Names, *, out: str = "report.html") -> int:
     """
     if not runs:
         raise ValueError("report: name one run folder or several; forkpoint ls lists them")
-    from forkpoint.report.page import page
+    from forkpoint.report import page, write_page
 
-    _write_whole(Path(out), page([_open(run) for run in runs]))
-    terminal.say(out)
+    terminal.say(write_page(page([_open(run) for run in runs]), Path(out)))
     return exits.DONE
 
 
@@ -215,17 +213,6 @@ def _open(path: str) -> "Run":
     if not Path(path).is_dir():
         raise ValueError(f"{path}: no such run folder; forkpoint ls lists the runs there are")
     return read.open_run(path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write beside, then rename: whoever looks finds the old page or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
 
 
 def _print_fits(fits: "Sequence[Fit]") -> None:

@@ -51,7 +51,11 @@ def test_a_folder_with_a_run_is_kept_unless_told_otherwise(tmp_path):
     train(config)
     with pytest.raises(RecordError, match="run"):
         train(config)
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    first = open_run(tmp_path / "run").header["run_id"]
     train(config.model_copy(update={"overwrite": True}))
+    assert open_run(tmp_path / "run").header["run_id"] != first
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

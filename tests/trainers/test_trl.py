@@ -173,6 +173,13 @@ def test_clip_cov_takes_tokens_out_and_kl_cov_marks_them(train):
     assert marked.forkpoint_plan.mark.any() and (marked.forkpoint_plan.weight == 1).all()
 
 
+@pytest.mark.parametrize("settings", [{"entropy_coef": 0.01}, {"epsilon_high": 0.28}, {}], ids=str)
+def test_a_stock_run_says_whether_it_acts_on_entropy(train, tmp_path, settings):
+    train(GRPOTrainer, max_steps=1, prepare=lambda t: watch(t, out=tmp_path / "run"), **settings)
+    method = open_run(tmp_path / "run").header["method"]
+    assert method == {"name": "trl", "settings": {"loss_type": "dapo", **settings}, "intervenes": bool(settings)}
+
+
 def test_wrong_method_or_setting_gets_one_line():
     with pytest.raises(ValueError, match="did you mean 'kl_cov'"):
         manage(GRPOTrainer, method="kl_kov")

@@ -77,7 +77,7 @@ def forecast(run: Run, *, anyway: bool = False, level: float = 0.95) -> list[Fit
     if method.get("intervenes") and not anyway:
         raise Refusal(
             f"{run.name}: {method.get('name')} acts on entropy, and R = b - a exp(H) is claimed only for training"
-            " without entropy or KL terms; say anyway to fit it all the same"
+            " without entropy or KL terms; forkpoint forecast --anyway fits it all the same"
         )
     return compare(history_of(run), level=level)
 

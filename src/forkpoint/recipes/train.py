@@ -4,13 +4,13 @@ import os
 import warnings
 from itertools import islice
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from forkpoint import catalog
 from forkpoint.config import RunConfig
 from forkpoint.recipes.side_by_side import Show
+from forkpoint.record.remove import remove_run
 from forkpoint.tasks import Task
 
 
@@ -25,10 +25,10 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
 
     task: Task = catalog.get("tasks", config.task)()
     folder = config.folder
-    if config.overwrite and (folder / "run.json").exists():
-        rmtree(folder)
     with TemporaryDirectory(prefix="forkpoint-") as scratch:
         trainer = make_trainer(config, task, scratch)
+        if config.overwrite:
+            remove_run(folder)
         watch(
             trainer,
             out=folder,

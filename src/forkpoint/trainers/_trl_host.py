@@ -80,6 +80,15 @@ def _default(args: Any, name: str) -> Any:
     return next((f.default for f in fields(args) if f.name == name), None)
 
 
+def stock_method(args: Any) -> dict[str, Any]:
+    """What an unmanaged trainer does, for the record; ``intervenes`` where a setting of its own acts on entropy."""
+    neutral = {"beta": 0.0, "entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0}
+    acting = {name: getattr(args, name) for name, off in neutral.items() if getattr(args, name, off) != off}
+    if args.epsilon_high not in (None, args.epsilon):
+        acting["epsilon_high"] = args.epsilon_high
+    return {"name": "trl", "settings": {"loss_type": args.loss_type, **acting}, "intervenes": bool(acting)}
+
+
 def completion_mask(inputs: dict[str, Any]) -> Tensor:
     """The loss mask (B, T) of a micro-batch, 1 where the policy chose the token."""
     mask = inputs["completion_mask"]

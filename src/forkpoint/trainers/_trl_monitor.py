@@ -47,7 +47,7 @@ class Monitor(TrainerCallback):
 
     def open(self, *, config: dict[str, Any] | None, name: str) -> None:
         method = getattr(self.trainer, "forkpoint_method", None)
-        about = {"name": "trl", "settings": {}, "intervenes": False}
+        about = host.stock_method(self.trainer.args)
         if method is not None:
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
         samples = self.evaluation.samples if self.evaluation is not None else 0

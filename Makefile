@@ -1,0 +1,59 @@
+# Two commands do everything on a fresh machine with Python, make and git:
+#   make demo    sets up, trains two small runs side by side, names the page to open
+#   make test    sets up, runs the tests
+# Without a GPU, the index of CPU wheels saves gigabytes:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+OUT ?= runs/demo
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+       $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# one BLAS thread per process: the demo runs one process per core, and small matrices gain nothing from more
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check bench campaign phenomenon policy clean
+
+demo: $(VENV)/.train
+	$(BIN)/forkpoint demo --out $(OUT) $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.watching $(ARGS)
+
+campaign: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/laws tests/metrics --hypothesis-profile=campaign $(ARGS)
+
+phenomenon: $(VENV)/.train
+	$(BIN)/python -m forkpoint.studies.entropy_spent $(ARGS)
+
+policy: $(VENV)/.train
+	$(BIN)/python -m forkpoint.recipes.tiny_policy --out src/forkpoint/policies/tiny $(ARGS)
+
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up (once; torch is the large part)" >&2
+	$(PIP) --editable ".[train,report]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up for tests (once)" >&2
+	$(PIP) --editable ".[train,report,dev]"
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) runs
