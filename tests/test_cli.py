@@ -266,6 +266,7 @@ def test_demo_prints_the_page(forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyP
         return out / "report.html"
 
     monkeypatch.setattr(recipe, "demo", record)
+    monkeypatch.setattr(recipe, "configs", lambda *words, **settings: [])
     told = forkpoint_("demo", "--short", "--seed", "7", "--out", "there")
     assert (told.code, told.out) == (0, "there/report.html\n")
 
@@ -369,10 +370,11 @@ def test_a_page_that_cannot_be_written_is_a_usage_error_and_leaves_nothing(forkp
     pytest.importorskip("plotly", reason="the report extra")
     run = str(write_run(Path("run")))
     Path("page.html").mkdir()
+    Path("nowhere").write_text("")
     for out in ("nowhere/page.html", "page.html"):
         told = forkpoint_("report", run, "--out", out)
         assert (told.code, f"{out}: cannot be written" in told.error) == (2, True)
-    assert sorted(path.name for path in Path().iterdir()) == ["page.html", "run"]
+    assert sorted(path.name for path in Path().iterdir()) == ["nowhere", "page.html", "run"]
 
 
 def test_methods_lists_what_the_folder_holds(forkpoint_: Forkpoint):

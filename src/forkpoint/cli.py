@@ -41,10 +41,15 @@ def demo(*, short: bool = False, out: str = "runs/demo", seed: int = 0) -> int:
         seed: one seed, one demo
     """
     from forkpoint import progress
+    from forkpoint.recipes.demo import configs
     from forkpoint.recipes.demo import demo as run_demo
 
     with progress.display() as show:
-        terminal.say(run_demo(Path(out), short=short, seed=seed, show=show))
+        page = run_demo(Path(out), short=short, seed=seed, show=show)
+    for arm in configs(Path(out), short=short, seed=seed):
+        terminal.note(progress.change(_open(arm.folder)))
+    terminal.note("one run each is a demonstration, not a result; the page to open in a browser:")
+    terminal.say(page)
     return exits.DONE
 
 

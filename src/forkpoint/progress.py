@@ -37,6 +37,17 @@ def line(config: RunConfig) -> str:
         return f"{config.title}  {error}"
 
 
+def change(run: Run) -> str:
+    """What a run changed between its first and last evaluation, in one line."""
+    shown = {"accuracy": "accuracy", "pass@8": "pass@8", "entropy": "entropy/full", "at forks": "entropy/full/fork"}
+    told = []
+    for name, key in shown.items():
+        if key in run.columns("eval"):
+            _, values = run.column(key, "eval")
+            told.append(f"{name} {values[0]:.3f} -> {values[-1]:.3f}{' nats' if 'entropy' in key else ''}")
+    return f"{run.name}: {', '.join(told)}"
+
+
 def _lines(configs: Sequence[RunConfig]) -> Table:
     grid = Table.grid()
     for config in configs:

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import yaml
 
+from forkpoint import __version__
 from forkpoint.config import RunConfig
 from forkpoint.record.read import open_run
 
@@ -46,11 +48,17 @@ def side_by_side(configs: Sequence[RunConfig], *, show: Show | None = None, at_o
 
 
 def is_done(config: RunConfig) -> bool:
-    """Whether the folder holds a finished run of exactly these settings."""
+    """Whether the folder holds a finished run of these settings by this version; where it lies does not matter."""
     if not (config.folder / "run.json").exists():
         return False
     run = open_run(config.folder)
-    return run.status.get("state") == "done" and run.header["config"] == _stored(config).model_dump()
+    if run.status["state"] != "done" or run.header["forkpoint"] != __version__:
+        return False
+    return _decides(run.header["config"]) == _decides(config.model_dump())
+
+
+def _decides(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in ("out", "overwrite")}
 
 
 def _stored(config: RunConfig) -> RunConfig:

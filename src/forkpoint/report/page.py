@@ -3,6 +3,7 @@
 import os
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -60,8 +61,10 @@ def write_page(text: str, path: Path) -> Path:
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from error
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
     return path
 
 
