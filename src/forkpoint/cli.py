@@ -48,7 +48,7 @@ def demo(*, short: bool = False, out: str = "runs/demo", seed: int = 0) -> int:
         page = run_demo(Path(out), short=short, seed=seed, show=show)
     for arm in configs(Path(out), short=short, seed=seed):
         terminal.note(progress.change(_open(arm.folder)))
-    terminal.note("one run each is a demonstration, not a result; the page to open in a browser:")
+    terminal.note("entropies in nats; one run each is a demonstration, not a result. The page to open in a browser:")
     terminal.say(page)
     return exits.DONE
 

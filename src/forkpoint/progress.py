@@ -38,13 +38,13 @@ def line(config: RunConfig) -> str:
 
 
 def change(run: Run) -> str:
-    """What a run changed between its first and last evaluation, in one line."""
+    """What a run changed between its first and last evaluation, in one line; entropies in nats."""
     shown = {"accuracy": "accuracy", "pass@8": "pass@8", "entropy": "entropy/full", "at forks": "entropy/full/fork"}
     told = []
     for name, key in shown.items():
         if key in run.columns("eval"):
             _, values = run.column(key, "eval")
-            told.append(f"{name} {values[0]:.3f} -> {values[-1]:.3f}{' nats' if 'entropy' in key else ''}")
+            told.append(f"{name} {values[0]:.3f} -> {values[-1]:.3f}")
     return f"{run.name}: {', '.join(told)}"
 
 

@@ -61,7 +61,7 @@ def test_a_folder_with_a_run_is_kept_unless_told_otherwise(tmp_path):
 @pytest.mark.parametrize(
     "values, says",
     [
-        ({"model": "/no/such/folder"}, "cannot load"),
+        ({"model": "/no/such/folder"}, "no such folder"),
         ({"task": "countdwn"}, "did you mean 'countdown'"),
         ({"method": "gropo"}, "did you mean 'grpo'"),
         ({"method": "kl_cov", "settings": {"shares": 1.0}}, "did you mean 'share'"),

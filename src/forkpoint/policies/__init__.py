@@ -20,6 +20,8 @@ def load(model: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place = folder(model)
+    if place.startswith(("/", ".", "~")) and not Path(place).is_dir():
+        raise ValueError(f"model {model!r}: no such folder; give 'tiny', a folder with config.json, or a Hub id")
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         network = AutoModelForCausalLM.from_pretrained(place, dtype="float32", trust_remote_code=False)

@@ -44,7 +44,8 @@ def check_settings(args: Any, method: Any) -> None:
     if method.needs_off_policy and not is_off_policy(args):
         raise HostError(
             f"{method.name} does nothing when every ratio is 1, and this run makes one update per rollout: "
-            "set num_iterations=2, or steps_per_generation above gradient_accumulation_steps"
+            "set num_iterations=2 (forkpoint train --updates-per-rollout 2), or steps_per_generation above "
+            "gradient_accumulation_steps"
         )
     if args.loss_type not in REDUCTIONS:
         raise HostError(
