@@ -212,7 +212,7 @@ def _dispatch(words: list[str]) -> int:
     return command() if command else exits.DONE
 
 
-def _open(path: str) -> "Run":
+def _open(path: str | Path) -> "Run":
     from forkpoint.record import read
 
     if not Path(path).is_dir():

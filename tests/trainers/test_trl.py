@@ -187,11 +187,16 @@ def test_wrong_method_or_setting_gets_one_line():
         manage(GRPOTrainer, method="kl_cov", shar=0.1)
 
 
-def test_a_trl_without_what_we_rely_on_is_refused_with_its_version(monkeypatch):
+def test_a_trl_without_what_we_rely_on_is_refused_with_its_version():
     from forkpoint.trainers import _trl_host
 
-    class Elsewhere:
-        pass
+    class Changed:
+        """A trainer with reward functions whose private names are gone."""
 
-    with pytest.raises(HostError, match="trl 1"):
-        _trl_host.check_host(Elsewhere())
+        reward_funcs, callback_handler = (), None
+
+        def compute_loss(self):
+            raise AssertionError
+
+    with pytest.raises(HostError, match=r"trl 1\..* has no _generate_and_score_completions, _metrics, _step"):
+        _trl_host.check_host(Changed())

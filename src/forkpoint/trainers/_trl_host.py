@@ -23,10 +23,19 @@ class HostError(ValueError):
     """The trainer is not one we can work with, or its settings contradict the method's."""
 
 
+def generates(trainer: Any) -> bool:
+    """Whether it samples completions and scores them with reward functions, as GRPO and RLOO do."""
+    return hasattr(trainer, "reward_funcs")
+
+
 def check_host(trainer: Any) -> None:
     """Raise HostError, naming the TRL version, where a name we rely on is gone."""
     import trl
 
+    if not hasattr(trainer, "compute_loss") or not hasattr(trainer, "callback_handler"):
+        raise HostError(f"{type(trainer).__name__} is no trainer of TRL; give a GRPOTrainer or another one")
+    if not generates(trainer):
+        return
     missing = ", ".join(name for name in PRIVATE if not hasattr(trainer, name))
     if missing:
         raise HostError(f"trl {trl.__version__}: {type(trainer).__name__} has no {missing}; use trl>=1.15,<2")
@@ -85,9 +94,11 @@ def stock_method(args: Any) -> dict[str, Any]:
     """What an unmanaged trainer does, for the record; ``intervenes`` where a setting of its own acts on entropy."""
     neutral = {"beta": 0.0, "entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0}
     acting = {name: getattr(args, name) for name, off in neutral.items() if getattr(args, name, off) != off}
-    if args.epsilon_high not in (None, args.epsilon):
-        acting["epsilon_high"] = args.epsilon_high
-    return {"name": "trl", "settings": {"loss_type": args.loss_type, **acting}, "intervenes": bool(acting)}
+    low, high = getattr(args, "epsilon", None), getattr(args, "epsilon_high", None)
+    if high not in (None, low):
+        acting["epsilon_high"] = high
+    kind = {"loss_type": args.loss_type} if hasattr(args, "loss_type") else {}
+    return {"name": "trl", "settings": kind | acting, "intervenes": bool(acting)}
 
 
 def completion_mask(inputs: dict[str, Any]) -> Tensor:
@@ -114,6 +125,12 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBat
         group=group,
         row_id=row_id,
     )
+
+
+def plain_batch(outputs: Any) -> StepBatch:
+    """What a forward of the fused head alone tells, for trainers without rollouts (SFT, DPO ...)."""
+    mask, logp = outputs.label_mask, outputs.log_probs.detach()
+    return StepBatch(logp, logp, mask.bool(), torch.zeros_like(logp[:, 0]), outputs.entropy.detach())
 
 
 def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -60,14 +60,15 @@ class Monitor(TrainerCallback):
                 method=about,
                 task=getattr(self.task, "name", ""),
                 seed=self.trainer.args.seed,
-                definitions=stated(self.trainer.args.temperature, samples),
+                definitions=stated(getattr(self.trainer.args, "temperature", 1.0), samples),
             )
 
     def attach(self) -> None:
         trainer = self.trainer
         trainer.model.register_forward_hook(self._see_forward)
-        trainer.reward_funcs = [self._see_rewards(function) for function in trainer.reward_funcs]
-        trainer._generate_and_score_completions = self._see_generation(trainer._generate_and_score_completions)
+        if host.generates(trainer):
+            trainer.reward_funcs = [self._see_rewards(function) for function in trainer.reward_funcs]
+            trainer._generate_and_score_completions = self._see_generation(trainer._generate_and_score_completions)
         trainer.compute_loss = self._see_loss(trainer.compute_loss)
         trainer.train = self._see_training(trainer.train)
         # ahead of the reporters: they send the logs as they stand when their turn comes
@@ -77,7 +78,7 @@ class Monitor(TrainerCallback):
 
     def _see_forward(self, module: Any, args: Any, output: Any) -> None:
         if torch.is_grad_enabled() and getattr(output, "entropy", None) is not None:
-            self.outputs = (output.log_probs.detach(), output.entropy.detach())
+            self.outputs = output
 
     def _see_rewards(self, function: Any) -> Any:
         if isinstance(function, torch.nn.Module) or inspect.iscoroutinefunction(function):
@@ -107,7 +108,8 @@ class Monitor(TrainerCallback):
             self.outputs = None
             loss = original(model, inputs, *args, **kwargs)
             if self.trainer.model.training and self.outputs is not None:
-                self._take_step(inputs, loss)
+                self._take_step(inputs, loss[0] if isinstance(loss, tuple) else loss)
+                self.outputs = None  # holds the graph
             return loss
 
         return wrapped
@@ -173,8 +175,12 @@ class Monitor(TrainerCallback):
         ]
 
     def _take_step(self, inputs: dict[str, Any], loss: Tensor) -> None:
+        if not host.generates(self.trainer):
+            merge(self.readings, entropies(host.plain_batch(self.outputs)))
+            self.values["loss"] = self.values.get("loss", 0.0) + loss.item()
+            return
         keep = inputs["completion_ids"].size(1)
-        logp, entropy = (tensor[:, -keep:] for tensor in self.outputs)
+        logp, entropy = (tensor.detach()[:, -keep:] for tensor in (self.outputs.log_probs, self.outputs.entropy))
         step = host.step_batch(inputs, logp, entropy)
         # a shuffled micro-batch holds parts of groups: what needs whole ones is measured at evaluation
         merge(self.readings, measure(replace(step, group=None), roles=masks(step)))
@@ -268,6 +274,11 @@ def merge(total: Readings, part: Mapping[str, Mergeable]) -> None:
     """Add the readings of one micro-batch or rank to ``total``, in place."""
     for key, reading in part.items():
         total[key] = total[key] + reading if key in total else reading  # type: ignore[operator]
+
+
+def entropies(step: StepBatch) -> Readings:
+    """The readings of a step that was given, not sampled: an advantage or a ratio would mean nothing."""
+    return {key: reading for key, reading in measure(step).items() if "entropy" in key}
 
 
 def plan_shares(step: StepBatch, plan: Plan) -> dict[str, Mean]:

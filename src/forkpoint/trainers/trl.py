@@ -1,4 +1,4 @@
-"""TRL: ``watch`` any GRPO-shaped trainer with one line, ``manage`` a trainer class with two.
+"""TRL: ``watch`` a trainer with one line, ``manage`` a GRPO trainer class with two.
 
 trainer = manage(GRPOTrainer, method="kl_cov", share=0.02)(model=..., reward_funcs=..., args=..., train_dataset=...)
 watch(trainer, out="runs/mine")
@@ -32,7 +32,8 @@ def watch(
     """Measure every step of a TRL trainer and keep a record; returns the trainer. Training is not changed by a bit.
 
     Args:
-        trainer: a ``GRPOTrainer``, or a subclass of it such as one made by ``manage``.
+        trainer: a ``GRPOTrainer`` or ``RLOOTrainer``, a subclass of one, or a class made by ``manage``. Of one that
+            samples nothing (SFT, DPO) the entropies of the tokens it learns from are read, and no more.
         out: the run folder; None takes ``forkpoint`` inside the trainer's ``output_dir``.
         task: labels tokens by role and tells formats and verdicts; without one these columns are left out.
         evaluation: held-out evaluation by a cadence; needs ``task``.
