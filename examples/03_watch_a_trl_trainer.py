@@ -41,7 +41,7 @@ trainer = GRPOTrainer(
     ),
     train_dataset=Dataset.from_dict({"prompt": [p.prompt for p in islice(task.problems("train"), 64)]}),
 )
-watch(trainer, out="runs/example-03/watched", task=task)  # the added line
+watch(trainer, out="runs/example-03/watched", task=task, overwrite=True)  # the added line
 trainer.train()
 
 steps, entropy = open_run("runs/example-03/watched").column("entropy/full/fork")

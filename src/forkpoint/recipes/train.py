@@ -10,7 +10,6 @@ from typing import Any
 from forkpoint import catalog
 from forkpoint.config import RunConfig
 from forkpoint.recipes.side_by_side import Show
-from forkpoint.record.remove import remove_run
 from forkpoint.tasks import Task
 
 
@@ -27,8 +26,6 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
     folder = config.folder
     with TemporaryDirectory(prefix="forkpoint-") as scratch:
         trainer = make_trainer(config, task, scratch)
-        if config.overwrite:
-            remove_run(folder)
         watch(
             trainer,
             out=folder,
@@ -37,6 +34,7 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
             config=config.model_dump(),
             name=config.title,
             record_rollouts=config.record_rollouts,
+            overwrite=config.overwrite,
         )
         if show is not None:
             trainer.add_callback(_progress(config, show))

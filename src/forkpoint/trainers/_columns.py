@@ -10,7 +10,7 @@ _OWN = (
     Definition(
         "reward", "weighted sum of the trainer's reward functions", "mean over the rollout", "reward", (), "", _WHOLE
     ),
-    Definition("reward_std", "the same", "standard deviation over the rollout", "reward", (), "", _WHOLE),
+    Definition("guard/no_verdict_share", "completions without a verdict", "over the rollout", "share", (), "", _WHOLE),
     Definition("loss", "what the trainer minimized", "the trainer's own", "loss", (), ""),
     Definition("length", "tokens of a completion, its end token included", "mean over completions", "tokens"),
     Definition(

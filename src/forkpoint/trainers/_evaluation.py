@@ -13,7 +13,7 @@ from torch import Tensor
 from forkpoint.batch import Mean, StepBatch
 from forkpoint.metrics import measure
 from forkpoint.metrics.entropy_full import token_entropy
-from forkpoint.metrics.pass_at_k import pass_at_k
+from forkpoint.metrics.pass_at_k import applies, pass_at_k
 from forkpoint.policies.sample import Sampled, sample
 from forkpoint.roles import masks
 from forkpoint.tasks import Problem, Task, Verdict
@@ -62,9 +62,11 @@ def evaluate(model: Any, tokenizer: Any, task: Task, evaluation: Evaluation, *, 
     )
     readings = {key: value for key, value in measure(step, roles=masks(step)).items() if key.startswith("entropy/")}
     values = {key: float(reading.value) for key, reading in readings.items()}
-    values["accuracy"] = sum(v.correct for v in verdicts) / len(verdicts)
+    values |= {key: mean.value for key, mean in verdict_means(verdicts).items()}
+    judged = step.rows(torch.tensor([v.outcome != "none" for v in verdicts], device=logp.device).nonzero()[:, 0])
     for k in range(1, evaluation.samples + 1):
-        values[f"pass@{k}"] = pass_at_k(step, k=k).value
+        if applies(judged, k=k):
+            values[f"pass@{k}"] = pass_at_k(judged, k=k).value
     values["length"] = drawn.mask.sum(-1).double().mean().item()
     traits = [task.traits(p, text) for p, text in zip(problems, drawn.texts, strict=True)]
     values |= {key: mean.value for key, mean in trait_means(traits).items()}
@@ -100,8 +102,23 @@ def label_tokens(
     """The task's ``Label`` of every chosen token; 0 elsewhere."""
     labels = torch.zeros(mask.shape, dtype=torch.long)
     for i, (problem, row) in enumerate(zip(problems, tokens, strict=True)):
-        labels[i, : len(row)] = torch.tensor([int(label) for label in task.labels(problem, row)], dtype=torch.long)
+        # by mask: between tokens that the policy chose there may be a tool's
+        labels[i, mask[i].cpu()] = torch.tensor([int(label) for label in task.labels(problem, row)], dtype=torch.long)
     return labels.to(mask.device)
+
+
+def verdict_means(verdicts: Sequence[Verdict]) -> dict[str, Mean]:
+    """``accuracy`` over the completions that got a verdict, and the share that got none: it is not the same as wrong.
+
+    >>> found = verdict_means([Verdict("correct"), Verdict("wrong"), Verdict("none", "out of time")])
+    >>> found["accuracy"].value, round(found["guard/no_verdict_share"].value, 3)
+    (0.5, 0.333)
+    """
+    judged = [verdict for verdict in verdicts if verdict.outcome != "none"]
+    return {
+        "accuracy": Mean(sum(verdict.correct for verdict in judged), len(judged)),
+        "guard/no_verdict_share": Mean(len(verdicts) - len(judged), len(verdicts)),
+    }
 
 
 def spread_out(num_rows: int, keep: int) -> range:

@@ -13,9 +13,11 @@ from torch import Tensor
 from forkpoint.batch import StepBatch
 
 PRIVATE = ("_generate_and_score_completions", "_metrics", "_step")
+SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
+"""ways to spread a model over processes, in accelerate's words"""
 REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
 """loss types that differ only in how token losses are averaged; a method of ours keeps the one it finds"""
-ROW_COLUMNS = ("forkpoint_row_id", "forkpoint_group", "forkpoint_reward", "forkpoint_correct", "forkpoint_label")
+ROW_COLUMNS = ("forkpoint_row_id", "forkpoint_group", "forkpoint_reward", "forkpoint_label")
 """columns that ride along in TRL's batch: tensors with a batch axis survive its shuffle and split"""
 
 
@@ -111,7 +113,7 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBat
     """A TRL micro-batch in our words; the only place that knows TRL's keys."""
     old = inputs.get("old_per_token_logps")
     advantages = inputs["advantages"]
-    row_id, group, reward, correct, label = (inputs.get(name) for name in ROW_COLUMNS)
+    row_id, group, reward, label = (inputs.get(name) for name in ROW_COLUMNS)
     return StepBatch(
         logp=logp,
         logp_old=logp if old is None else old,
@@ -121,7 +123,6 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBat
         token_ids=inputs["completion_ids"],
         label=label,
         reward=reward,
-        correct=None if correct is None else correct.bool(),
         group=group,
         row_id=row_id,
     )

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import inspect
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,13 @@ from transformers import TrainerCallback
 
 from forkpoint.batch import Mean, Mergeable, Plan, StepBatch
 from forkpoint.metrics import measure
+from forkpoint.record.remove import remove_run
 from forkpoint.record.write import RunWriter
 from forkpoint.roles import masks
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._columns import stated
-from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means
+from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means, verdict_means
 
 Readings = dict[str, Mergeable]
 
@@ -34,9 +34,12 @@ class Monitor(TrainerCallback):
     ) -> None:
         if evaluation is not None and task is None:
             raise ValueError("watch: evaluation needs a task to take problems from; give task=...")
+        if evaluation is not None and trainer.accelerator.distributed_type in host.SHARDED:
+            raise ValueError(
+                "watch: evaluation samples on one process, and this model is sharded; leave evaluation out"
+            )
         self.trainer, self.place, self.task, self.evaluation, self.keep = trainer, place, task, evaluation, keep
         self.readings: Readings = {}
-        self.values: dict[str, float] = {}
         self.rewards: list[Tensor] = []
         self.outputs: Any = None
         self.generation = 0
@@ -45,7 +48,7 @@ class Monitor(TrainerCallback):
         self.awaited: dict[int, dict[str, Any]] = {}
         self.known_traits: dict[str, None] = {}
 
-    def open(self, *, config: dict[str, Any] | None, name: str) -> None:
+    def open(self, *, config: dict[str, Any] | None, name: str, overwrite: bool) -> None:
         method = getattr(self.trainer, "forkpoint_method", None)
         about = host.stock_method(self.trainer.args)
         if method is not None:
@@ -53,6 +56,8 @@ class Monitor(TrainerCallback):
         samples = self.evaluation.samples if self.evaluation is not None else 0
         self.writer: RunWriter | None = None
         if self.trainer.accelerator.is_main_process:
+            if overwrite:
+                remove_run(self.place)
             self.writer = RunWriter.create(
                 self.place,
                 name=name or about["name"],
@@ -135,11 +140,12 @@ class Monitor(TrainerCallback):
         batch["forkpoint_row_id"] = row_id
         batch["forkpoint_group"] = row_id // self.trainer.num_generations
         if len(self.rewards) == len(self.trainer.reward_funcs):
-            weights = self.trainer.reward_weights.cpu()
-            stacked = torch.stack([r.cpu() for r in self.rewards], dim=1)
-            batch["forkpoint_reward"] = (stacked * weights).nansum(1).to(device)
-            self.values["reward"] = batch["forkpoint_reward"].mean().item()
-            self.values["reward_std"] = batch["forkpoint_reward"].std().item()
+            weighted = torch.stack(self.rewards, dim=1) * self.trainer.reward_weights.cpu()
+            # as TRL: a row that no function could score has no reward, it is not worth 0
+            reward = weighted.nansum(1).masked_fill(weighted.isnan().all(1), float("nan"))
+            scored = reward[~reward.isnan()]
+            merge(self.readings, {"reward": Mean(float(scored.sum()), len(scored))})
+            batch["forkpoint_reward"] = reward.to(device)
         self.rows_seen += size * self.trainer.accelerator.num_processes
         self.generation += 1
         self._describe([row["prompt"] for row in inputs], batch)
@@ -164,20 +170,20 @@ class Monitor(TrainerCallback):
         tokens = [tokenizer.convert_ids_to_tokens(row) for row in ids]
         verdicts = [task.score(p, text) for p, text in zip(problems, texts, strict=True)]
         traits = [task.traits(p, text) for p, text in zip(problems, texts, strict=True)]
-        batch["forkpoint_correct"] = torch.tensor([v.correct for v in verdicts], device=batch["advantages"].device)
         batch["forkpoint_label"] = label_tokens(task, problems, tokens, host.completion_mask(batch).bool())
         means = trait_means(traits, tuple(self.known_traits))
         self.known_traits |= dict.fromkeys(means)
-        self.values |= {key: mean.value for key, mean in means.items()}
+        merge(self.readings, means | verdict_means(verdicts))
         return [
             {"prompt_id": p.id, "verdict": v.outcome, "verdict_reason": v.reason, "traits": json.dumps(t)}
             for p, v, t in zip(problems, verdicts, traits, strict=True)
         ]
 
     def _take_step(self, inputs: dict[str, Any], loss: Tensor) -> None:
+        # micro-batch losses add up to a rank's, and ranks average
+        merge(self.readings, {"loss": Mean(loss.item(), 1 / self.trainer.args.gradient_accumulation_steps)})
         if not host.generates(self.trainer):
             merge(self.readings, entropies(host.plain_batch(self.outputs)))
-            self.values["loss"] = self.values.get("loss", 0.0) + loss.item()
             return
         keep = inputs["completion_ids"].size(1)
         logp, entropy = (tensor.detach()[:, -keep:] for tensor in (self.outputs.log_probs, self.outputs.entropy))
@@ -187,7 +193,6 @@ class Monitor(TrainerCallback):
         plan = getattr(self.trainer, "forkpoint_plan", None)
         if plan is not None:
             merge(self.readings, plan_shares(step, plan))
-        self.values["loss"] = self.values.get("loss", 0.0) + loss.item()
         if self.awaited and step.row_id is not None:
             self._write_rollouts(step, plan)
 
@@ -213,7 +218,6 @@ class Monitor(TrainerCallback):
     # ---- the trainer's own calls ----------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.started = time.monotonic()
         self._evaluate(state.global_step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -221,9 +225,8 @@ class Monitor(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         gathered = self._gather(self.readings)
-        values = {key: float(reading.value) for key, reading in gathered.items()} | self.values
-        self.readings, self.values = {}, {}
-        self.pending = (state.global_step, values)
+        self.readings = {}
+        self.pending = (state.global_step, {key: float(reading.value) for key, reading in gathered.items()})
         if self.evaluation is not None and (
             state.global_step % self.evaluation.every == 0 or state.global_step == state.max_steps
         ):

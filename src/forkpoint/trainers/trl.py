@@ -28,6 +28,7 @@ def watch(
     config: dict[str, Any] | None = None,
     name: str = "",
     record_rollouts: int = 16,
+    overwrite: bool = False,
 ) -> Any:
     """Measure every step of a TRL trainer and keep a record; returns the trainer. Training is not changed by a bit.
 
@@ -40,13 +41,14 @@ def watch(
         config: what to store as the run's configuration; None takes the trainer's arguments.
         name: what the run is called on the page; the method's name where empty.
         record_rollouts: completions kept per rollout and per evaluation.
+        overwrite: replace a run that is already in the folder; its other files stay.
 
     Raises HostError where this TRL lacks a name we rely on, RecordError where the folder already holds a run.
     """
     host.check_host(trainer)
     place = Path(out) if out is not None else Path(trainer.args.output_dir) / "forkpoint"
     monitor = Monitor(trainer, place, task=task, evaluation=evaluation, keep=record_rollouts)
-    monitor.open(config=config, name=name)
+    monitor.open(config=config, name=name, overwrite=overwrite)
     monitor.attach()
     return trainer
 
