@@ -42,9 +42,14 @@ def test_a_method_that_acts_is_not_stock(train):
     assert not same(stock, train(manage(GRPOTrainer, method="dapo", clip_high=0.9), learning_rate=2e-3))
 
 
-@pytest.mark.parametrize(
-    "cls", [GRPOTrainer, manage(GRPOTrainer, method="kl_cov", share=0.05)], ids=["stock", "managed"]
-)
+CLASSES = {
+    "stock": GRPOTrainer,
+    "kl_cov": manage(GRPOTrainer, method="kl_cov", share=0.05),
+    "clip_cov": manage(GRPOTrainer, method="clip_cov", share=0.05, low=0.05, high=50.0),
+}
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
 def test_watching_and_evaluating_change_no_bit(train, tmp_path, cls):
     bare = train(cls)
     watched = train(cls, prepare=lambda trainer: watch(trainer, out=tmp_path / "a", task=TASK))

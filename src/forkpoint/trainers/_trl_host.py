@@ -128,6 +128,21 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBat
     )
 
 
+def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Give each row of a rollout its identity within the run, and its group, once: a second call changes nothing.
+
+    Draws go by it, so it must be there, and the same, whether or not anybody watches.
+    """
+    if "forkpoint_row_id" not in batch:
+        size, accelerator = len(batch["advantages"]), trainer.accelerator
+        seen = getattr(trainer, "forkpoint_rows_seen", 0)
+        first = seen + accelerator.process_index * size
+        row_id = torch.arange(first, first + size, device=batch["advantages"].device)
+        batch |= {"forkpoint_row_id": row_id, "forkpoint_group": row_id // trainer.num_generations}
+        trainer.forkpoint_rows_seen = seen + size * accelerator.num_processes
+    return batch
+
+
 def plain_batch(outputs: Any) -> StepBatch:
     """What a forward of the fused head alone tells, for trainers without rollouts (SFT, DPO ...)."""
     mask, logp = outputs.label_mask, outputs.log_probs.detach()

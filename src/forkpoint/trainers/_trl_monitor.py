@@ -43,7 +43,6 @@ class Monitor(TrainerCallback):
         self.rewards: list[Tensor] = []
         self.outputs: Any = None
         self.generation = 0
-        self.rows_seen = 0
         self.pending: tuple[int, dict[str, float]] | None = None
         self.awaited: dict[int, dict[str, Any]] = {}
         self.known_traits: dict[str, None] = {}
@@ -132,21 +131,15 @@ class Monitor(TrainerCallback):
     # ---- what is made of it ---------------------------------------------------------------------------------------
 
     def _take_rollout(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
-        """Give each row its identity, group, reward, verdict and labels; count what kinds of completions there are."""
-        size, rank = len(inputs), self.trainer.accelerator.process_index
-        device = batch["advantages"].device
-        first = self.rows_seen + rank * size
-        row_id = torch.arange(first, first + size, device=device)
-        batch["forkpoint_row_id"] = row_id
-        batch["forkpoint_group"] = row_id // self.trainer.num_generations
+        """Give each row its identity, reward and labels; count verdicts and what kinds of completions there are."""
+        host.number_rows(self.trainer, batch)
         if len(self.rewards) == len(self.trainer.reward_funcs):
             weighted = torch.stack(self.rewards, dim=1) * self.trainer.reward_weights.cpu()
             # as TRL: a row that no function could score has no reward, it is not worth 0
             reward = weighted.nansum(1).masked_fill(weighted.isnan().all(1), float("nan"))
             scored = reward[~reward.isnan()]
             merge(self.readings, {"reward": Mean(float(scored.sum()), len(scored))})
-            batch["forkpoint_reward"] = reward.to(device)
-        self.rows_seen += size * self.trainer.accelerator.num_processes
+            batch["forkpoint_reward"] = reward.to(batch["advantages"].device)
         self.generation += 1
         self._describe([row["prompt"] for row in inputs], batch)
 

@@ -86,6 +86,10 @@ def manage(trainer_class: type, *, method: str | Method = "grpo", **settings: fl
                     stacklevel=2,
                 )
 
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            batch = super()._generate_and_score_completions(inputs)
+            return host.number_rows(self, batch) if self.model.training else batch
+
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Tensor:
