@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +154,7 @@ def test_the_code_tells_a_wrong_command_from_a_failed_run_from_damaged_data(caps
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_closes_the_record_as_stopped(
-    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ):
     def training() -> int:
         with RunWriter.create(
@@ -160,9 +162,13 @@ def test_a_signal_closes_the_record_as_stopped(
         ) as run:
             run.metrics("train", 1, {"reward": 0.5})
             os.kill(os.getpid(), number)
-            while True:  # the handler runs between two bytecodes
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline:  # the handler runs between two bytecodes
                 pass
+        return 0
 
+    if number == signal.SIGINT:  # a job in the background starts with SIGINT ignored
+        request.addfinalizer(partial(signal.signal, number, signal.signal(number, signal.default_int_handler)))
     before = signal.getsignal(number)
     assert exits.run(training) == 128 + number
     assert signal.getsignal(number) == before

@@ -1,0 +1,51 @@
+"""Two processes on one step: readings are gathered as sums and counts, and one record is written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from forkpoint.record import open_run
+
+SCRIPT = """
+from itertools import islice
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+from forkpoint.policies import folder
+from forkpoint.recipes.train import TaskReward
+from forkpoint.tasks.countdown import countdown
+from forkpoint.trainers.trl import Evaluation, manage, watch
+
+torch.set_num_threads(1)
+task = countdown()
+trainer = manage(GRPOTrainer, method="kl_cov", share=0.05)(
+    model=folder("tiny"),
+    reward_funcs=TaskReward(task),
+    args=GRPOConfig(
+        output_dir="host", max_steps=2, per_device_train_batch_size=16, num_generations=8, num_iterations=2,
+        max_completion_length=40, learning_rate=2e-4, logging_steps=1, use_cpu=True, bf16=False,
+        gradient_checkpointing=False, save_strategy="no", report_to=[], disable_tqdm=True,
+    ),
+    train_dataset=Dataset.from_dict({"prompt": [p.prompt for p in islice(task.problems("train"), 16)]}),
+)
+watch(trainer, out="run", task=task, evaluation=Evaluation(problems=2, samples=2, every=2, max_tokens=40))
+trainer.train()
+trainer.accelerator.end_training()
+"""
+
+
+def test_two_processes_write_one_record_of_the_whole_step(tmp_path):
+    (tmp_path / "two.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "two.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "inside each of 2 micro-batches" in done.stderr
+    run = open_run(tmp_path / "run")
+    rows = run.metrics("train")
+    assert [row["step"] for row in rows] == [1, 2]
+    assert [row["step"] for row in run.metrics("eval")] == [0, 2]
+    for row in rows:
+        assert row["entropy/full"] == pytest.approx(row["entropy"], rel=1e-5), "the host gathers too"
+        assert row["control/marked_share"] == pytest.approx(0.05, abs=0.01)
+    assert rows[0]["accuracy"] == rows[0]["reward"]
