@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from forkpoint.metrics.entropy_full import token_entropy
 
-quick = settings(derandomize=True, deadline=None, max_examples=300)
+quick = settings(max_examples=max(300, settings().max_examples))
 logit = st.one_of(st.floats(-40, 40, width=32), st.floats(-1e4, 1e4, width=32), st.just(-math.inf))
 logits = st.lists(logit, min_size=1, max_size=12).filter(lambda z: max(z) > -math.inf)
 

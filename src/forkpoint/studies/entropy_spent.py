@@ -26,7 +26,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "KL-Cov": {"method": "kl_cov", "settings": {"share": 0.02}},
     "Clip-Cov": {"method": "clip_cov", "settings": {"share": 0.02}},
 }
-"""two percent of the about nine thousand tokens of a step; the papers' 2e-4 to 2e-3 would choose 2 to 18"""
+"""two percent of the about nine thousand tokens of a step; the papers' 2e-4 to 2e-3 would choose 1 to 18"""
 
 
 def entropy_spent(seeds: int, out: Path, *, show: Show | None = None) -> Finding:
