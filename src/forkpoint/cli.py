@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -177,9 +177,10 @@ def cite(names: Names = ()) -> int:
 
     ran = [_method_named(name) for name in names]
     for method in ran:
-        if ":" in method:
+        if method not in catalog.names("methods"):
             terminal.note(f"{method} is not part of forkpoint; cite its own source as well")
-    cited = [paper for method in ran if ":" not in method for paper in papers.of_method(method)]
+    ours = [method for method in ran if method in catalog.names("methods")]
+    cited = [paper for method in ours for paper in papers.of_method(method)]
     print(papers.bibliography([*cited, papers.get("trl"), papers.get("forkpoint")]))
     return exits.DONE
 
@@ -262,7 +263,7 @@ def _row(folder: Path) -> dict[str, Any]:
     try:
         run = read.open_run(folder)
         row |= {"method": run.header["method"].get("name"), "task": run.header["task"], "steps": run.steps}
-        row |= {"accuracy": _last(run, "accuracy", "eval"), "entropy": _last(run, "entropy/full", "train")}
+        row |= {"accuracy": _last(run, "accuracy"), "entropy": _last(run, "entropy/full")}
         row["state"] = run.status.get("state")
     except RecordError as error:
         terminal.note(f"forkpoint: {error}")
@@ -270,8 +271,10 @@ def _row(folder: Path) -> dict[str, Any]:
     return row
 
 
-def _last(run: "Run", key: str, kind: Literal["train", "eval"]) -> float | None:
-    return float(run.column(key, kind)[1][-1]) if key in run.columns(kind) else None
+def _last(run: "Run", key: str) -> float | None:
+    """The last held-out reading, or where nothing was held out the last of training."""
+    kind = next((kind for kind in ("eval", "train") if key in run.columns(kind)), None)
+    return None if kind is None else float(run.column(key, kind)[1][-1])
 
 
 def _method_named(name: str) -> str:

@@ -60,8 +60,10 @@ def history_of(
 ) -> History:
     """A run's readings that have both columns; where a step was read twice, the later reading counts.
 
-    Raises RecordError naming the nearest column where one is absent.
+    Refuses a run without such readings. Raises RecordError naming the nearest column where one is absent.
     """
+    if not run.metrics(kind):
+        raise Refusal(f"{run.name}: holds no {kind} readings; train it with held-out evaluation to forecast from it")
     entropies, rewards = (dict(zip(*run.column(key, kind), strict=True)) for key in (entropy, reward))
     steps = sorted(entropies.keys() & rewards.keys())
     values = [[float(column[step]) for step in steps] for column in (entropies, rewards)]
