@@ -5,7 +5,7 @@ Units  log-probabilities and entropies are in nats.
 Time   goes left to right: ``_old`` is the policy that sampled, no suffix is the policy in training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -55,6 +55,17 @@ class StepBatch:
         """A part of the step, by rows: a micro-batch or a rank's share."""
         filled = [f.name for f in fields(self) if self.has(f.name)]
         return replace(self, **{name: getattr(self, name)[index] for name in filled})
+
+    @staticmethod
+    def join(parts: "Sequence[StepBatch]") -> "StepBatch":
+        """The parts one after the other; the undoing of ``rows``. A field that a part lacks is None.
+
+        >>> part = StepBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1))
+        >>> StepBatch.join([part, part]).logp.shape
+        torch.Size([2, 2])
+        """
+        names = [f.name for f in fields(StepBatch) if all(part.has(f.name) for part in parts)]
+        return StepBatch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     @property
     def identity(self) -> Int[Tensor, " B"]:

@@ -156,7 +156,7 @@ def test_a_contradiction_is_refused_with_both_sides_named(train, method, setting
 def test_a_selection_over_pieces_says_so(train):
     with pytest.warns(UserWarning, match="inside each of 2 micro-batches"):
         train(
-            manage(GRPOTrainer, method="kl_cov", share=0.05),
+            manage(GRPOTrainer, method="kl_cov", scope="micro_batch", share=0.05),
             max_steps=1, per_device_train_batch_size=16, gradient_accumulation_steps=2,
         )  # fmt: skip
 
@@ -203,5 +203,5 @@ def test_a_trl_without_what_we_rely_on_is_refused_with_its_version():
         def compute_loss(self):
             raise AssertionError
 
-    with pytest.raises(HostError, match=r"trl 1\..* has no _generate_and_score_completions, _metrics, _step"):
+    with pytest.raises(HostError, match=r"trl 1\..* has no _generate_and_score_completions, _buffered"):
         _trl_host.check_host(Changed())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forkpoint.batch import StepBatch
 
-PRIVATE = ("_generate_and_score_completions", "_metrics", "_step")
+PRIVATE = ("_generate_and_score_completions", "_buffered_inputs", "_metrics", "_step")
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
 """ways to spread a model over processes, in accelerate's words"""
 REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")

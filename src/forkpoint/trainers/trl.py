@@ -15,6 +15,7 @@ from forkpoint.methods import Method, build
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._trl_monitor import Evaluation, Monitor
+from forkpoint.trainers._trl_step import Planner, Scope, pieces, sees_whole_step
 
 __all__ = ["Evaluation", "manage", "watch"]
 
@@ -53,15 +54,17 @@ def watch(
     return trainer
 
 
-def manage(trainer_class: type, *, method: str | Method = "grpo", **settings: float) -> Any:
+def manage(trainer_class: type, *, method: str | Method = "grpo", scope: Scope = "step", **settings: float) -> Any:
     """A subclass of a TRL trainer class whose loss is made by ``method``; everything else stays the trainer's.
 
-    The neutral method ``grpo`` equals the stock loss bit for bit. The plan covers the micro-batch that ``compute_loss``
-    sees: the whole step where a step has one, which a warning says otherwise.
+    The neutral method ``grpo`` equals the stock loss bit for bit. What a method selects, it selects over the whole
+    optimizer step: where that is cut into micro-batches or ranks, the plan is made at the first of them, after one
+    extra pass without gradient over the step's rows.
 
     Args:
         trainer_class: ``GRPOTrainer`` or your own subclass of it.
         method: a method's name, ``"module:function"``, or a ``Method``.
+        scope: ``micro_batch`` selects inside each micro-batch, as the published code does; for comparison.
         settings: the method's settings where they differ from the paper's.
 
     Raises ValueError for a wrong method or setting; the class raises HostError when it is constructed with a config
@@ -79,12 +82,10 @@ def manage(trainer_class: type, *, method: str | Method = "grpo", **settings: fl
             host.check_settings(self.args, chosen)
             if self.beta != 0.0:
                 raise host.HostError(f"beta={self.beta}: a managed loss carries no reference KL term yet; set beta=0")
-            pieces = self.args.gradient_accumulation_steps * self.accelerator.num_processes
-            if chosen.credit and pieces > 1:
-                warnings.warn(
-                    f"{chosen.name} selects tokens inside each of {pieces} micro-batches, not over the whole step",
-                    stacklevel=2,
-                )
+            self.forkpoint_planner = Planner(chosen, scope)
+            if chosen.credit and pieces(self) > 1 and not (scope == "step" and sees_whole_step(self.args)):
+                said = f"{chosen.name} selects tokens inside each of {pieces(self)} micro-batches, not over the step"
+                warnings.warn(said, stacklevel=2)
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             batch = super()._generate_and_score_completions(inputs)
@@ -95,9 +96,12 @@ def manage(trainer_class: type, *, method: str | Method = "grpo", **settings: fl
         ) -> Tensor:
             if return_outputs:
                 raise ValueError("GRPO losses return no outputs; call compute_loss with return_outputs=False")
+            # before the pass that keeps a graph: this one needs the memory
+            plan = self.forkpoint_planner.rows_of_whole(self, model, inputs)
             logp, entropy = host.score_tokens(self, model, inputs)
             step = host.step_batch(inputs, logp.detach(), entropy.detach())
-            plan = chosen.plan(step, key=(self.args.seed, self.state.global_step))
+            if plan is None:
+                plan = chosen.plan(step, key=(self.args.seed, self.state.global_step))
             self.forkpoint_plan = plan
             rows = Rows(logp, step.logp_old, step.mask, entropy)
             host.log_entropy(self, step)

@@ -1,0 +1,84 @@
+"""The whole optimizer step of a TRL trainer, planned at its first micro-batch: over all micro-batches and ranks."""
+
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from forkpoint.batch import Plan, StepBatch
+from forkpoint.methods import Method
+from forkpoint.trainers import _trl_host as host
+
+Scope = Literal["step", "micro_batch"]
+
+
+class Planner:
+    """Makes a method's plan once per optimizer step and hands each micro-batch its rows of it.
+
+    A step that is one micro-batch on one process needs none of this: its own forward is the whole step.
+    """
+
+    def __init__(self, method: Method, scope: Scope) -> None:
+        self.method, self.scope = method, scope
+        self.made_for = -1
+        self.row_id: Int[Tensor, " B"] = torch.empty(0, dtype=torch.long)
+        self.plan: Plan | None = None
+
+    def rows_of_whole(self, trainer: Any, model: Any, inputs: dict[str, Any]) -> Plan | None:
+        """These rows of the step's plan; None where the plan is to be made on the micro-batch itself."""
+        if not trainer.model.training or not self.method.credit or not self._whole(trainer):
+            return None
+        if self.made_for != trainer.state.global_step:
+            step = gathered(trainer, StepBatch.join([*scored_window(trainer, model)]))
+            self.row_id = step.identity
+            self.plan = self.method.plan(step, key=(trainer.args.seed, trainer.state.global_step))
+            self.made_for = trainer.state.global_step
+        assert self.plan is not None
+        order = torch.argsort(self.row_id)
+        index = order[torch.searchsorted(self.row_id[order], inputs["forkpoint_row_id"])]
+        length = inputs["completion_ids"].size(1)
+        part = self.plan.rows(index)
+        return Plan(part.advantage[:, :length], part.weight[:, :length], part.mark[:, :length])
+
+    def _whole(self, trainer: Any) -> bool:
+        return self.scope == "step" and pieces(trainer) > 1 and sees_whole_step(trainer.args)
+
+
+def pieces(trainer: Any) -> int:
+    """Into how many micro-batches an optimizer step is cut, over all processes."""
+    return trainer.args.gradient_accumulation_steps * trainer.accelerator.num_processes
+
+
+def sees_whole_step(args: Any) -> bool:
+    """Whether a step's micro-batches all come from one rollout, so that they are known at the first of them."""
+    return (args.steps_per_generation * args.num_iterations) % args.gradient_accumulation_steps == 0
+
+
+@torch.no_grad()
+def scored_window(trainer: Any, model: Any):
+    """The step's micro-batches on this process, each scored under today's policy in an extra pass without gradient."""
+    size = trainer.args.steps_per_generation
+    model.eval()  # a dropout's draw here would move every later one
+    try:
+        for i in range(trainer.current_gradient_accumulation_steps):
+            inputs = trainer._buffered_inputs[(trainer._step + i) % size]
+            yield host.step_batch(inputs, *host.score_tokens(trainer, model, inputs))
+    finally:
+        model.train()
+
+
+def gathered(trainer: Any, step: StepBatch) -> StepBatch:
+    """The rows of all processes, padded on the right to one length."""
+    if trainer.accelerator.num_processes == 1:
+        return step
+    filled = {f.name: getattr(step, f.name) for f in fields(step) if step.has(f.name)}
+    whole = {}
+    for name, value in filled.items():
+        # gloo does not gather booleans
+        plain = trainer.accelerator.pad_across_processes(
+            value.to(torch.uint8) if value.dtype == torch.bool else value, 1
+        )
+        whole[name] = trainer.accelerator.gather(plain.contiguous()).to(value.dtype)
+    return replace(step, **whole)
