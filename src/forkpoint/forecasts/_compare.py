@@ -7,7 +7,7 @@ import numpy as np
 
 from forkpoint import catalog
 from forkpoint.forecasts._fit import FEWEST, Fit, History, Refusal
-from forkpoint.record import Run
+from forkpoint.record import RecordError, Run
 
 LAW = "entropy_exchange"
 
@@ -60,10 +60,11 @@ def history_of(
 ) -> History:
     """A run's readings that have both columns; where a step was read twice, the later reading counts.
 
-    Refuses a run without such readings. Raises RecordError naming the nearest column where one is absent.
+    Raises RecordError where there are no such readings, or naming the nearest column where one is absent.
     """
     if not run.metrics(kind):
-        raise Refusal(f"{run.name}: holds no {kind} readings; train it with held-out evaluation to forecast from it")
+        remedy = "a forecast reads held-out evaluations; train with some"
+        raise RecordError(f"holds no {kind} readings", file=run.path, remedy=remedy)
     entropies, rewards = (dict(zip(*run.column(key, kind), strict=True)) for key in (entropy, reward))
     steps = sorted(entropies.keys() & rewards.keys())
     values = [[float(column[step]) for step in steps] for column in (entropies, rewards)]
