@@ -4,6 +4,7 @@ Documented: ``GRPOTrainer.compute_loss`` and the fused head that ``add_fused_lm_
 Private: the names in ``PRIVATE``. A TRL that lacks one is refused with its version, not met with a wrong number.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from forkpoint.batch import StepBatch
 
-PRIVATE = ("_generate_and_score_completions", "_buffered_inputs", "_metrics", "_step")
+PRIVATE = ("_generate_and_score_completions", "_buffered_inputs", "_metrics", "_step", "_tokenizer")
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
 """ways to spread a model over processes, in accelerate's words"""
 REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
@@ -141,6 +142,30 @@ def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
         batch |= {"forkpoint_row_id": row_id, "forkpoint_group": row_id // trainer.num_generations}
         trainer.forkpoint_rows_seen = seen + size * accelerator.num_processes
     return batch
+
+
+class NumbersRows:
+    """Mixed in before a trainer class: its rollouts carry row identities, watched or not."""
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        return number_rows(self, batch) if self.model.training else batch  # type: ignore[attr-defined]
+
+
+def wrap_generation(trainer: Any, wrap: Callable[[Any], Any]) -> None:
+    """Put ``wrap`` around the trainer's own making of a rollout."""
+    trainer._generate_and_score_completions = wrap(trainer._generate_and_score_completions)
+
+
+def tokenizer(trainer: Any) -> Any:
+    """The tokenizer, also where the trainer's processing class is a processor around one."""
+    return trainer._tokenizer
+
+
+def window(trainer: Any) -> list[dict[str, Any]]:
+    """The micro-batches of the optimizer step that begins now, on this process."""
+    first, size = trainer._step, trainer.args.steps_per_generation
+    return [trainer._buffered_inputs[(first + i) % size] for i in range(trainer.current_gradient_accumulation_steps)]
 
 
 def plain_batch(outputs: Any) -> StepBatch:

@@ -72,7 +72,7 @@ class Monitor(TrainerCallback):
         trainer.model.register_forward_hook(self._see_forward)
         if host.generates(trainer):
             trainer.reward_funcs = [self._see_rewards(function) for function in trainer.reward_funcs]
-            trainer._generate_and_score_completions = self._see_generation(trainer._generate_and_score_completions)
+            host.wrap_generation(trainer, self._see_generation)
         trainer.compute_loss = self._see_loss(trainer.compute_loss)
         trainer.train = self._see_training(trainer.train)
         # ahead of the reporters: they send the logs as they stand when their turn comes
@@ -144,7 +144,7 @@ class Monitor(TrainerCallback):
         self._describe([row["prompt"] for row in inputs], batch)
 
     def _describe(self, prompts: list[Any], batch: dict[str, Any]) -> None:
-        tokenizer, chosen = self.trainer._tokenizer, host.completion_mask(batch).bool()
+        tokenizer, chosen = host.tokenizer(self.trainer), host.completion_mask(batch).bool()
         ids = [row[mask].tolist() for row, mask in zip(batch["completion_ids"], chosen, strict=True)]
         about: list[dict[str, Any]] = [{} for _ in ids]
         if self.task is not None:
@@ -156,7 +156,7 @@ class Monitor(TrainerCallback):
             self.awaited[int(batch["forkpoint_row_id"][i])] = row
 
     def _judge(self, prompts: list[str], ids: list[list[int]], batch: dict[str, Any]) -> list[dict[str, Any]]:
-        task, tokenizer = self.task, self.trainer._tokenizer
+        task, tokenizer = self.task, host.tokenizer(self.trainer)
         assert task is not None
         problems = [task.read(prompt) for prompt in prompts]
         texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
@@ -247,7 +247,7 @@ class Monitor(TrainerCallback):
     def _evaluate(self, step: int) -> None:
         if self.evaluation is None or self.task is None or not self.trainer.accelerator.is_main_process:
             return
-        done = evaluate(self.trainer.model, self.trainer._tokenizer, self.task, self.evaluation, keep=self.keep)
+        done = evaluate(self.trainer.model, host.tokenizer(self.trainer), self.task, self.evaluation, keep=self.keep)
         for key in self.known_traits:
             done.values.setdefault(key, 0.0)
         self.known_traits |= dict.fromkeys(key for key in done.values if key.startswith("diversity/"))

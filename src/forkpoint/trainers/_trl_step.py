@@ -31,7 +31,7 @@ class Planner:
         if not trainer.model.training or not self.method.credit or not self._whole(trainer):
             return None
         if self.made_for != trainer.state.global_step:
-            step = gathered(trainer, StepBatch.join([*scored_window(trainer, model)]))
+            step = gathered(trainer, StepBatch.join(scored_window(trainer, model)))
             self.row_id = step.identity
             self.plan = self.method.plan(step, key=(trainer.args.seed, trainer.state.global_step))
             self.made_for = trainer.state.global_step
@@ -57,14 +57,11 @@ def sees_whole_step(args: Any) -> bool:
 
 
 @torch.no_grad()
-def scored_window(trainer: Any, model: Any):
+def scored_window(trainer: Any, model: Any) -> list[StepBatch]:
     """The step's micro-batches on this process, each scored under today's policy in an extra pass without gradient."""
-    size = trainer.args.steps_per_generation
     model.eval()  # a dropout's draw here would move every later one
     try:
-        for i in range(trainer.current_gradient_accumulation_steps):
-            inputs = trainer._buffered_inputs[(trainer._step + i) % size]
-            yield host.step_batch(inputs, *host.score_tokens(trainer, model, inputs))
+        return [host.step_batch(part, *host.score_tokens(trainer, model, part)) for part in host.window(trainer)]
     finally:
         model.train()
 

@@ -1,7 +1,9 @@
 """TRL: ``watch`` a trainer with one line, ``manage`` a GRPO trainer class with two.
 
-trainer = manage(GRPOTrainer, method="kl_cov", share=0.02)(model=..., reward_funcs=..., args=..., train_dataset=...)
-watch(trainer, out="runs/mine")
+    trainer = manage(GRPOTrainer, method="kl_cov", share=0.02)(model=..., reward_funcs=..., args=..., train_dataset=...)
+    watch(trainer, out="runs/mine")
+
+TRL's private names stand in ``_trl_host``, which checks them before a run starts.
 """
 
 import warnings
@@ -72,7 +74,7 @@ def manage(trainer_class: type, *, method: str | Method = "grpo", scope: Scope =
     """
     chosen = build(method, **settings) if isinstance(method, str) else method.with_knobs(**settings)
 
-    class Managed(trainer_class):
+    class Managed(host.NumbersRows, trainer_class):
         forkpoint_method = chosen
         forkpoint_plan = None
 
@@ -86,10 +88,6 @@ def manage(trainer_class: type, *, method: str | Method = "grpo", scope: Scope =
             if chosen.credit and pieces(self) > 1 and not (scope == "step" and sees_whole_step(self.args)):
                 said = f"{chosen.name} selects tokens inside each of {pieces(self)} micro-batches, not over the step"
                 warnings.warn(said, stacklevel=2)
-
-        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            batch = super()._generate_and_score_completions(inputs)
-            return host.number_rows(self, batch) if self.model.training else batch
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
