@@ -264,6 +264,27 @@ def test_train_will_not_write_over_a_run(forkpoint_: Forkpoint):
     assert (told.code, "choose another --out, or replace it with --overwrite" in told.error) == (2, True)
 
 
+OUTSIDE = """
+from forkpoint.methods import Method, method
+from forkpoint.objectives.clip import clip
+
+@method
+def mine(*, clip_low: float = 0.2) -> Method:
+    return Method((), clip(clip_low=clip_low, clip_high=0.2))
+"""
+
+
+def test_a_method_in_a_file_of_the_folder_one_stands_in_is_found(tmp_path: Path):
+    """As an installed script sees it: without the current folder on the path."""
+    (tmp_path / "my_methods.py").write_text(OUTSIDE)
+    call = "import sys; sys.path.remove(''); from forkpoint.cli import main; sys.exit(main(sys.argv[1:]))"
+    small = "--steps 1 --prompts-per-step 2 --eval-problems 2 --eval-samples 2 --threads 1 --out run"
+    words = [sys.executable, "-c", call, "train", "--method", "my_methods:mine", *small.split()]
+    done = subprocess.run(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": SRC}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "run\n"), done.stderr
+    assert open_run(tmp_path / "run").header["method"]["name"] == "mine"
+
+
 def test_demo_prints_the_page(forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyPatch):
     from forkpoint.recipes import demo as recipe
 

@@ -72,6 +72,9 @@ def train(run: flags.RunFlags, *, config: str = "", print_config: bool = False) 
     from forkpoint import progress
     from forkpoint.recipes.train import train as run_training
 
+    # for module:function names; an installed script does not see the folder it is called in. Last: it shadows nothing
+    sys.path.append(str(Path.cwd()))
+
     with progress.display() as show:
         terminal.say(run_training(run, show=show))
     return exits.DONE

@@ -1,6 +1,7 @@
 """Train a policy on a task with TRL, managed and watched, from a ``RunConfig``: what ``forkpoint train`` runs."""
 
 import os
+import time
 import warnings
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from forkpoint.tasks import Task
 def train(config: RunConfig, *, show: Show | None = None) -> Path:
     """Run it and return the run folder.
 
-    ``show`` is called after every step with ``[config]``, for a progress display. Raises ValueError, in one line, for a
+    ``show`` is called now and then with ``[config]``, for a progress display. Raises ValueError, in one line, for a
     wrong model, task, method or setting, and RecordError where the folder holds a run.
     """
     quiet_libraries()
@@ -124,8 +125,13 @@ def _progress(config: RunConfig, show: Show) -> Any:
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
+        due = 0.0
+
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            show([config])
+            # reading a long record takes a while: at most once a second, and a fiftieth of the time
+            if (now := time.monotonic()) >= self.due:
+                show([config])
+                self.due = now + max(1.0, 50 * (time.monotonic() - now))
 
     return Progress()
 
