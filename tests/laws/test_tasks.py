@@ -7,7 +7,8 @@ import pytest
 
 from forkpoint import catalog
 from forkpoint.labels import Label
-from forkpoint.tasks import Problem, Task
+from forkpoint.tasks import Problem, Task, Verdict
+from forkpoint.tasks.dyck import Dyck
 
 every_task = pytest.mark.parametrize("task", [catalog.get("tasks", name)() for name in catalog.names("tasks")], ids=str)
 
@@ -83,27 +84,68 @@ def test_a_right_answer_has_no_unknown_token_and_some_fork(task):
 
 @every_task
 def test_guessing_stays_below_the_stated_chance(task):
-    """Constant, empty, spray, another problem's answer, and the right answer with junk around it."""
+    """The leak sweep: what costs no work must not pay."""
+    shares = guessed(task, count=1000)
+    assert {kind: share for kind, share in shares.items() if share > task.chance} == {}
+
+
+def guessed(task: Task, count: int) -> dict[str, float]:
+    """The share of correct verdicts of each way to guess; every text must get a verdict."""
     rng = Random(0)
-    some = problems(task, count=400)
+    some = problems(task, count=count)
     solutions = [task.solution(problem) for problem in some]
-    sprays = [" ".join(rng.choice(task.vocabulary) for _ in range(12)) for _ in some]
     guesses = {
-        "constant": [solutions[0]] * len(some),
-        "empty": [""] * len(some),
+        "constant": [solutions[0]] * count,
+        "empty": [""] * count,
+        "blank": [" \n\t "] * count,
+        "prompt": [problem.prompt for problem in some],
         "another's": solutions[1:] + solutions[:1],
-        "spray": sprays,
-        "all answers": [" ".join(solutions[:20])] * len(some),
+        "spray of words": [" ".join(rng.choice(task.vocabulary) for _ in range(12)) for _ in some],
+        "whole vocabulary": [" ".join(task.vocabulary)] * count,
+        "all answers, with the right one": [" ".join([*solutions[:20], right]) for right in solutions],
+        "another last word": [" ".join([*cut(right), other(task, right, rng)]) for right in solutions],
+        "a last word more": [f"{right} {other(task, right, rng)}" for right in solutions],
     }
+    shares = {}
     for kind, texts in guesses.items():
-        right = sum(task.score(p, text).correct for p, text in zip(some, texts, strict=True))
-        assert right / len(some) <= task.chance, kind
-    for p, right in zip(some, solutions, strict=True):
-        for junk in (
-            f"{right} {right}",
-            f"{right} )",
-            f"{right} = 1",
-            right.rpartition(" ")[0],
-            f"{right} , 1 + 1 = 2",
-        ):
+        verdicts = [task.score(p, text) for p, text in zip(some, texts, strict=True)]
+        assert all(type(verdict) is Verdict and verdict.outcome != "none" for verdict in verdicts), kind
+        shares[kind] = sum(verdict.correct for verdict in verdicts) / count
+    return shares
+
+
+@every_task
+def test_the_right_answer_with_junk_around_it_is_wrong(task):
+    for p in problems(task, count=1000):
+        right = task.solution(p)
+        for junk in (f"{right} {right}", f"{right} )", f"{right} = 1", " ".join(cut(right)), f"{right} , 1 + 1 = 2"):
             assert not task.score(p, junk).correct, junk
+
+
+def test_the_leak_sweep_catches_a_scorer_that_pays_for_substrings():
+    """The negative control: a task that only looks whether the solution is somewhere in the text."""
+
+    class Leaky(Dyck):
+        def score(self, problem, text):
+            return Verdict("correct" if self.solution(problem) in text else "wrong")
+
+    shares = guessed(Leaky(8, 16, 0.04), count=50)
+    assert {kind for kind, share in shares.items() if share == 1} == {
+        "all answers, with the right one",
+        "a last word more",
+    }
+
+
+def cut(text: str) -> list[str]:
+    """All words but the last."""
+    return text.split()[:-1]
+
+
+def other(task: Task, text: str, rng: Random) -> str:
+    """A word of the task that is not the last of a text."""
+    return rng.choice([word for word in task.vocabulary if word != text.split()[-1]])
+
+
+@every_task
+def test_a_task_scored_in_this_process_says_why_that_is_safe(task):
+    assert task.in_process == "" or len(task.in_process.split()) > 5

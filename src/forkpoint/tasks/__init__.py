@@ -3,4 +3,4 @@
 from forkpoint.tasks._task import Problem as Problem
 from forkpoint.tasks._task import Split as Split
 from forkpoint.tasks._task import Task as Task
-from forkpoint.tasks._task import Verdict as Verdict
+from forkpoint.verify import Verdict as Verdict

@@ -1,4 +1,4 @@
-"""What a task is: problems with a known answer key, and a score that never runs what it reads."""
+"""What a task is: problems with a known answer key, and a score of what was written."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from forkpoint.labels import Label
+from forkpoint.verify import Verdict as Verdict
 
 Split = Literal["train", "test"]
 
@@ -19,18 +20,6 @@ class Problem:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """``none`` means that no verdict was reached (a limit, a crash): it is not the same as wrong."""
-
-    outcome: Literal["correct", "wrong", "none"]
-    reason: str = ""
-
-    @property
-    def correct(self) -> bool:
-        return self.outcome == "correct"
-
-
 @runtime_checkable
 class Task(Protocol):
     """Text is words with single spaces; a tokenizer with one token per word is ``vocabulary`` plus its specials."""
@@ -39,6 +28,8 @@ class Task(Protocol):
     vocabulary: tuple[str, ...]
     chance: float
     """upper bound on what a guesser without the problem can score, checked by the leak sweep"""
+    in_process: str = ""
+    """why ``score`` ends in bounded time and memory on any text; where empty, it runs in a pool that can be killed"""
 
     def problems(self, split: Split, seed: int = 0) -> Iterator[Problem]:
         """An endless stream, the same for the same (split, seed)."""
@@ -48,7 +39,9 @@ class Task(Protocol):
         """The problem a prompt states. Raises ValueError with one line where it states none."""
         ...
 
-    def score(self, problem: Problem, text: str) -> Verdict: ...
+    def score(self, problem: Problem, text: str) -> Verdict:
+        """Called by ``verify.score``, as a rule in a worker that has built the task from its class and fields."""
+        ...
 
     def solution(self, problem: Problem) -> str:
         """A completion that scores correct: the answer key, proven by a test."""

@@ -22,7 +22,8 @@ from random import Random
 from typing import NamedTuple
 
 from forkpoint.labels import Label
-from forkpoint.tasks._task import Problem, Split, Task, Verdict
+from forkpoint.tasks._task import Problem, Split, Task
+from forkpoint.verify import Verdict
 
 OPERATORS = ("+", "-", "*")
 WORDS = {"+": "add", "-": "sub", "*": "mul"}
@@ -73,6 +74,7 @@ class Countdown(Task):
 
     name = "countdown"
     chance = 0.02
+    in_process = "splits at words and reads numbers of two digits: linear in the text, nothing is evaluated"
     vocabulary = (
         *map(str, range(LARGEST + 1)),
         *(*OPERATORS, *WORDS.values(), "=", "gives", ","),

@@ -15,7 +15,8 @@ from hashlib import sha256
 from random import Random
 
 from forkpoint.labels import Label
-from forkpoint.tasks._task import Problem, Split, Task, Verdict
+from forkpoint.tasks._task import Problem, Split, Task
+from forkpoint.verify import Verdict
 
 PAIRS = {"(": ")", "[": "]"}
 
@@ -39,6 +40,7 @@ class Dyck(Task):
 
     name = "dyck"
     chance = 0.1
+    in_process = "splits at words and counts open brackets: linear in the text, nothing is evaluated"
     vocabulary = ("(", ")", "[", "]", *map(str, range(100)), "brackets", "think")
 
     def problem(self, length: int, prefix: tuple[str, ...]) -> Problem:
@@ -48,7 +50,9 @@ class Dyck(Task):
     def read(self, prompt: str) -> Problem:
         first, *rest = prompt.split() or [""]
         length, prefix, last = rest[:1], rest[1:-1], rest[-1:]
-        if (first, last) != ("brackets", ["think"]) or not length[0].isdecimal() or not set(prefix) <= set("()[]"):
+        # two digits, as in the vocabulary: what is counted below is nested as deep as the word is long
+        number = length[:1] != [] and length[0].isdecimal() and len(length[0]) <= 2
+        if (first, last) != ("brackets", ["think"]) or not number or not set(prefix) <= set("()[]"):
             raise ValueError(f"dyck: prompt {prompt!r} is not 'brackets N ( [ ... think'")
         return self.problem(int(length[0]), tuple(prefix))
 
