@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from forkpoint.labels import Label as Label
@@ -42,6 +42,8 @@ class StepBatch:
     """rows of one prompt share a number"""
     row_id: Int[Tensor, " B"] | None = None
     """identity of a row within the run's generation; draws and ties go by it, never by the order of rows"""
+    ranks: "Ranks | None" = None
+    """how to reach the step's other rows where each rank holds its own; None where the step is held whole"""
 
     def has(self, *names: str) -> bool:
         """Whether every named field is filled."""
@@ -52,27 +54,80 @@ class StepBatch:
         return replace(self, mask=self.mask & tokens)
 
     def rows(self, index: Int[Tensor, " b"] | slice) -> "StepBatch":
-        """A part of the step, by rows: a micro-batch or a rank's share."""
-        filled = [f.name for f in fields(self) if self.has(f.name)]
+        """A part of the step, by rows: a micro-batch or a rank's share. ``ranks`` stays as it is."""
+        filled = [name for name in _tensor_fields() if self.has(name)]
         return replace(self, **{name: getattr(self, name)[index] for name in filled})
 
     @staticmethod
     def join(parts: "Sequence[StepBatch]") -> "StepBatch":
         """The parts one after the other; the undoing of ``rows``. A field that a part lacks is None.
 
+        ``ranks`` is that of the first part.
+
         >>> part = StepBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1))
         >>> StepBatch.join([part, part]).logp.shape
         torch.Size([2, 2])
         """
-        names = [f.name for f in fields(StepBatch) if all(part.has(f.name) for part in parts)]
-        return StepBatch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+        names = [name for name in _tensor_fields() if all(part.has(name) for part in parts)]
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        return StepBatch(**joined, ranks=parts[0].ranks)
 
     @property
     def identity(self) -> Int[Tensor, " B"]:
-        """``row_id``, or the row's position where the host gave none."""
+        """``row_id``, or the row's position where the host gave none.
+
+        Raises ValueError where ranks would number their rows alike.
+        """
         if self.row_id is not None:
             return self.row_id
+        if self.ranks is not None:
+            raise ValueError("StepBatch.row_id is not filled and the step is spread over ranks: number its rows")
         return torch.arange(self.logp.shape[0], device=self.logp.device)
+
+
+def _tensor_fields() -> list[str]:
+    return [f.name for f in fields(StepBatch) if f.name != "ranks"]
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """The processes that hold a step together, each its own rows. Every rank makes the same calls in the same order.
+
+    What is exchanged is small: counts, bounds and moments, never one value per token.
+    """
+
+    index: int
+    """this rank's place, from 0"""
+
+    def sum(self, values: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The sums over all ranks, exact in int64."""
+        ...
+
+    def max(self, values: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The largest over all ranks, exact in int64."""
+        ...
+
+    def gather(self, values: Float64[Tensor, " n"]) -> Float64[Tensor, "num_ranks n"]:
+        """Every rank's values, in the order of ranks, with their bits."""
+        ...
+
+
+class OneRank:
+    """A step held whole, for code that is written over ranks."""
+
+    index = 0
+
+    def sum(self, values: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        return values
+
+    def max(self, values: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        return values
+
+    def gather(self, values: Float64[Tensor, " n"]) -> Float64[Tensor, "num_ranks n"]:
+        return values.unsqueeze(0)
+
+
+ALONE = OneRank()
 
 
 @dataclass(frozen=True)

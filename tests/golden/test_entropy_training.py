@@ -1,18 +1,23 @@
 """The published methods against numbers that their own code printed (entropy_training_1_6.json says how)."""
 
 import json
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
+from tests.laws.thread_ranks import on_ranks
 
 from forkpoint.batch import Plan, Rows, StepBatch, Total
 from forkpoint.credit import per_micro_batch
+from forkpoint.credit._select import quota
 from forkpoint.credit.clip_covariance import clip_covariance
 from forkpoint.credit.kl_covariance import kl_covariance
 from forkpoint.methods import build
 from forkpoint.metrics.clip_share import clip_share
 from forkpoint.metrics.covariance import covariance, token_covariance
+from forkpoint.objectives.clip import clip
 from forkpoint.objectives.marked_kl import marked_kl
 
 GOLDEN = json.loads((Path(__file__).parent / "entropy_training_1_6.json").read_text(encoding="utf-8"))
@@ -34,7 +39,9 @@ def positions(tokens):
 
 
 def test_covariance_of_every_token(step):
-    assert covariance(step).value == pytest.approx(GOLDEN["covariance"]["mean"], abs=DIGITS)
+    moments, golden = covariance(step), GOLDEN["covariance"]
+    assert moments.value == pytest.approx(golden["mean"], abs=DIGITS)
+    assert (moments.mean_x, moments.mean_y) == pytest.approx((golden["mean_logp"], golden["mean_advantage"]), abs=6e-8)
     for row, expected in zip(token_covariance(step), GOLDEN["covariance"]["tokens"], strict=True):
         assert row[: len(expected)].tolist() == pytest.approx(expected, abs=6e-7)
 
@@ -70,6 +77,42 @@ def test_a_partial_draw_takes_its_quota_from_the_band(step, seed):
     rule = clip_covariance(share=0.2, low=0.2)
     removed = positions(rule(step, Plan.neutral(step), (seed, 0)).weight == 0)
     assert len(removed) == 4 and all(token in band for token in removed)
+
+
+@pytest.mark.parametrize("loss", GOLDEN["clip_cov_drawn"]["losses"])
+def test_a_published_draw_is_one_of_those_that_the_quota_allows(step, loss):
+    """Their generator's draw is theirs; the loss of the four tokens it drew is ours to the last digit."""
+    band = next(case["removed"] for case in GOLDEN["losses"] if case["method"] == "clip_cov")
+    objective, rows = clip(clip_low=1.0, clip_high=1.0), Rows(step.logp, step.logp_old, step.mask)
+
+    def without(tokens):
+        weight = torch.ones_like(step.logp)
+        weight[tuple(torch.tensor(tokens).T)] = 0.0
+        return float(Total.of(step.mask).reduce(objective(rows, replace(Plan.neutral(step), weight=weight)), step.mask))
+
+    assert sum(without(tokens) == pytest.approx(loss, abs=DIGITS) for tokens in combinations(band, 4)) == 1
+
+
+def test_at_least_one_token_per_part_is_many_tokens_of_many_parts():
+    """N = 8192 and share 2e-4: one token of the whole, one of each of eight parts."""
+    mask = torch.ones(8, 1024, dtype=torch.bool)
+    assert quota(2e-4, mask) == 1 and sum(quota(2e-4, row.unsqueeze(0)) for row in mask) == 8
+
+
+@pytest.mark.parametrize("case", GOLDEN["kl_cov_by_micro_batch"], ids=lambda case: str(case["parts"]))
+def test_however_ranks_share_the_rows_the_tokens_are_those_of_the_whole(step, case):
+    whole, rule = GOLDEN["kl_cov_by_micro_batch"][0], kl_covariance(share=0.2)
+    step = replace(step, row_id=torch.arange(4))
+
+    def planned(ranks):
+        mine = replace(step.rows(torch.tensor(case["parts"][ranks.index])), ranks=ranks)
+        return rule(mine, Plan.neutral(mine), (0, 0)).mark
+
+    parts = on_ranks(len(case["parts"]), planned)
+    marked = torch.zeros_like(step.mask)
+    for rows, mark in zip(case["parts"], parts, strict=True):
+        marked[rows] = mark
+    assert positions(marked) == whole["marked"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["kl_cov_by_micro_batch"], ids=lambda case: str(case["parts"]))

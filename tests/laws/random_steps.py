@@ -23,7 +23,7 @@ def random_step(seed, num_rows=5, num_tokens=7, on_policy=False):
         mask=mask,
         advantage=2 * torch.randn(num_rows, generator=draw),
         entropy=2 * torch.rand(shape, generator=draw),
-        row_id=100 + torch.randperm(50, generator=draw)[:num_rows],
+        row_id=100 + torch.randperm(max(50, num_rows), generator=draw)[:num_rows],
     )
 
 

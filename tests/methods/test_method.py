@@ -131,7 +131,7 @@ def test_kl_cov_pulls_marked_tokens_back_by_a_constant(step):
 
 
 def test_a_method_is_written_as_it_was_called():
-    assert repr(build("kl_cov", coef=3)) == "kl_cov(share=0.002, coef=3.0)"
+    assert repr(build("kl_cov", coef=3)) == "kl_cov(share=0.002, coef=3.0, at='update')"
 
 
 def test_settings_cannot_be_edited_in_place():

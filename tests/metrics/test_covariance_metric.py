@@ -80,7 +80,7 @@ def test_empty_masks_are_legal():
 
 def test_a_policy_that_is_none_is_refused():
     unchecked = inspect.unwrap(covariance)  # under the tests' type check the value would not get this far
-    with pytest.raises(ValueError, match=r"'rolout'; choose 'update' .* 'rollout'"):
+    with pytest.raises(ValueError, match=r"'rolout': choose 'update' .* 'rollout'"):
         unchecked(random_step(), at="rolout")
 
 

@@ -4,6 +4,6 @@ A file ``NAME.py`` defines ``NAME(**settings) -> CreditRule``. What depends on t
 a draw) lives here and not in a loss, because a loss sees one micro-batch and would answer differently for every cut.
 """
 
-from forkpoint.credit._rule import CreditRule, Key, per_micro_batch
+from forkpoint.credit._rule import At, CreditRule, Key, declares, is_sharded, per_micro_batch, plans_at
 
-__all__ = ["CreditRule", "Key", "per_micro_batch"]
+__all__ = ["At", "CreditRule", "Key", "declares", "is_sharded", "per_micro_batch", "plans_at"]

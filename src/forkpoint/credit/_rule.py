@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Int
@@ -15,19 +16,50 @@ Key = tuple[int, int]
 CreditRule = Callable[[StepBatch, Plan, Key], Plan]
 """The whole step and the plan so far -> a new plan. Pure: the same step and key give the same plan, bit for bit."""
 
+At = Literal["update", "rollout"]
+"""the policy whose log-probs a rule reads: the one in training (``logp``), or the one that sampled (``logp_old``)"""
+
+Rule = TypeVar("Rule", bound=CreditRule)
+
+
+def declares(*, sharded: bool = False, at: At = "update") -> Callable[[Rule], Rule]:
+    """Says on a rule what a host trainer may save: a gather of the step (``sharded``) or a forward pass (``at``).
+
+    ``sharded`` promises that of a step with ``ranks`` the rule plans each rank's rows as it would plan them in the
+    whole step. A rule that declares nothing is given whole steps, with today's log-probs.
+    """
+
+    def mark(rule: Rule) -> Rule:
+        setattr(rule, "sharded", sharded)  # noqa: B010  # a function's type knows no attributes
+        setattr(rule, "at", at)  # noqa: B010
+        return rule
+
+    return mark
+
+
+def is_sharded(rule: CreditRule) -> bool:
+    """Whether the rule plans a step spread over ranks."""
+    return getattr(rule, "sharded", False)
+
+
+def plans_at(rule: CreditRule) -> At:
+    """Whose log-probs the rule reads."""
+    return getattr(rule, "at", "update")
+
 
 def per_micro_batch(rule: CreditRule, *parts: Int[Tensor, " _"]) -> CreditRule:
     """``rule`` applied to each part of the step on its own, as published code does that selects inside the loss.
 
     For comparison only: means, quotas and "at least one token" then depend on how the step was cut. ``parts`` hold row
-    positions and must name every row once; ValueError otherwise.
+    positions and must name every row once; ValueError otherwise. Other ranks are not asked.
     """
 
     def scoped(step: StepBatch, plan: Plan, key: Key) -> Plan:
         order = torch.cat(parts) if parts else torch.arange(0)
         if not torch.equal(order.sort().values.cpu(), torch.arange(step.mask.shape[0])):
             raise ValueError(f"per_micro_batch: the parts must name each of the {step.mask.shape[0]} rows once")
-        step = replace(step, row_id=step.identity)  # a part would otherwise number its rows from 0 again
+        # a part would otherwise number its rows from 0 again, and wait for ranks that have another number of parts
+        step = replace(step, row_id=step.identity, ranks=None)
         planned = [rule(step.rows(part), plan.rows(part), key) for part in parts]
         joined = {f.name: torch.cat([getattr(part, f.name) for part in planned]) for f in fields(Plan)}
         return Plan(**joined).rows(order.argsort())

@@ -1,26 +1,31 @@
-"""Choosing tokens of a whole step: by rank or by draw, the same tokens however the step is ordered, padded or cut.
+"""Choosing tokens of a whole step: by rank or by draw, the same tokens however the step is ordered, padded or spread.
 
-Nothing here depends on where a row lies in the batch: draws hash the row's identity, and ties go to the smaller
-(row_id, position).
+Nothing here depends on where a row lies: draws hash the row's identity, and ties go to the smaller (row_id, position).
+A score of nan is never selected. ``num`` and the shares always count over all ranks.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Num, UInt64
+from jaxtyping import Bool, Float, Int, Int64, UInt64
 from numpy import ndarray
 from torch import Tensor
+
+from forkpoint.batch import ALONE, Ranks
+from forkpoint.credit._nth import as_key, as_score, host, near, nth, total
 
 _WORD = 2**64 - 1
 
 
-def quota(share: float, mask: Bool[Tensor, "B T"]) -> int:
+def quota(share: float, mask: Bool[Tensor, "B T"], ranks: Ranks | None = None) -> int:
     """How many tokens ``share`` of the step's N stands for: max(1, floor(share N)), and 0 where share or N is 0.
 
     >>> mask = torch.ones(2, 500, dtype=torch.bool)
     >>> quota(0.0021, mask), quota(2e-4, mask), quota(0.0, mask)      # 2.1 -> 2, 0.2 -> at least 1, none asked
     (2, 1, 0)
     """
-    num_tokens = int(mask.sum())
+    (num_tokens,) = total(int(np.count_nonzero(host(mask))), ranks=ranks or ALONE)
     return max(1, int(share * num_tokens)) if share > 0 and num_tokens > 0 else 0
 
 
@@ -31,41 +36,101 @@ def check_share(share: float) -> None:
 
 
 def top_by_score(
-    score: Float[Tensor, "B T"], among: Bool[Tensor, "B T"], num: int, identity: Int[Tensor, " B"]
+    score: Float[Tensor, "B T"],
+    among: Bool[Tensor, "B T"],
+    num: int,
+    identity: Int[Tensor, " B"],
+    ranks: Ranks | None = None,
 ) -> Bool[Tensor, "B T"]:
-    """The ``num`` highest scores among the candidates (all of them where there are fewer).
+    """This rank's part of the ``num`` highest scores among the candidates (all of them where there are fewer).
 
     >>> score = torch.tensor([[1.0, 3.0], [3.0, 2.0]])
     >>> top_by_score(score, score < 9, 1, torch.tensor([7, 4]))      # a tie at 3: row 4 goes before row 7
     tensor([[False, False],
             [ True, False]])
     """
-    return _smallest(-score, among, num, identity)
+    if num <= 0:
+        return torch.zeros_like(among)
+    order, ranks = -host(score), ranks or ALONE
+
+    def by_score(at: Int64[ndarray, " n"]) -> Int64[ndarray, " n"]:
+        return as_key(order[at])
+
+    found = near(order, host(among), num, num, ranks)
+    columns = [by_score, *_by_identity(identity, among.shape[1], ranks)]
+    found.below[_first(found.index, num - found.num_below, columns, ranks)] = True
+    return torch.as_tensor(found.below, device=among.device).view_as(among)
 
 
 def draw_by_hash(
-    among: Bool[Tensor, "B T"], num: int, identity: Int[Tensor, " B"], key: tuple[int, int]
+    among: Bool[Tensor, "B T"],
+    num: int,
+    identity: Int[Tensor, " B"],
+    key: tuple[int, int],
+    ranks: Ranks | None = None,
 ) -> Bool[Tensor, "B T"]:
-    """``num`` candidates drawn uniformly without replacement (all of them where there are fewer).
+    """This rank's part of ``num`` candidates drawn uniformly without replacement (all where there are fewer).
 
     They are those with the smallest hash of (seed, step, row_id, position), so a candidate's luck does not depend on
     who else is in the batch, and no state of a random generator has to be saved or kept equal over ranks.
     """
-    # a signed view reorders the hashes by their top bit, the same way everywhere: still a uniform draw
-    luck = token_hash(identity.cpu().numpy(), among.shape[1], key).view(np.int64)
-    return _smallest(torch.as_tensor(luck, device=among.device), among, num, identity)
+    if num <= 0:
+        return torch.zeros_like(among)
+    candidates, rows, length, ranks = host(among), host(identity), among.shape[1], ranks or ALONE
+
+    def luck(at: Int64[ndarray, " n"]) -> Int64[ndarray, " n"]:
+        # a signed view reorders the hashes by their top bit, the same way everywhere: still a uniform draw
+        return token_hash(rows[at // length], at % length, key).view(np.int64)
+
+    chosen = np.zeros_like(candidates)
+    columns = [luck, *_by_identity(identity, length, ranks)]
+    chosen[_first(np.flatnonzero(candidates), num, columns, ranks)] = True
+    return torch.as_tensor(chosen, device=among.device).view_as(among)
+
+
+def kth_smallest(score: Float[Tensor, "B T"], among: Bool[Tensor, "B T"], k: int, ranks: Ranks | None = None) -> float:
+    """The k-th smallest score among the candidates of all ranks, k from 1; nan scores do not count.
+
+    Raises ValueError where there are fewer than k.
+
+    >>> kth_smallest(torch.tensor([[5.0, 1.0, 3.0]]), torch.tensor([[True, True, False]]), 2)
+    5.0
+    """
+    return _between(host(score), host(among), (k, k), ranks or ALONE)[0]
+
+
+def quantile(score: Float[Tensor, "B T"], among: Bool[Tensor, "B T"], q: float, ranks: Ranks | None = None) -> float:
+    """The score that a share ``q`` of the candidates of all ranks does not exceed, interpolated as torch.quantile does.
+
+    Of N sorted scores x_0 .. x_(N-1) it is x at place q (N - 1), in float64. nan where there is no candidate, or where
+    one is nan. Raises ValueError where q is outside [0, 1].
+
+    >>> quantile(torch.tensor([[2.0, 0.0, 0.5]]), torch.ones(1, 3, dtype=torch.bool), 0.75)     # .75 * 2 = 1.5
+    1.25
+    """
+    if not 0 <= q <= 1:
+        raise ValueError(f"quantile: q={q}; give a share from 0 to 1, such as 0.8")
+    scores, candidates, ranks = host(score), host(among), ranks or ALONE
+    num, num_nan = total(int(np.count_nonzero(candidates)), _count_nan(scores, candidates), ranks=ranks)
+    if num_nan or not num:
+        return float("nan")
+    place = q * (num - 1)
+    low, high = _between(scores, candidates, (int(place) + 1, min(int(place) + 2, num)), ranks)
+    part = place - int(place)
+    # not low + (high - low) * part, whose difference may overflow; and 0 * inf would be nan
+    return low if low == high or not part else (1 - part) * low + part * high
 
 
 def token_hash(
-    identity: Int[ndarray, " B"], num_tokens: int, key: tuple[int, int]
-) -> UInt64[ndarray, "B {num_tokens}"]:
+    identity: Int[ndarray, "*N"], position: Int[ndarray, "*N"], key: tuple[int, int]
+) -> UInt64[ndarray, "*N"]:
     """A 64-bit hash of (seed, step, row_id, position) for every token: SplitMix64 folded over the four words.
 
     On the CPU in unsigned integers, so that every device and every rank gets the same bits.
     """
-    rows, positions = identity.astype(np.uint64)[:, None], np.arange(num_tokens, dtype=np.uint64)
     run_seed, step = (np.array([word & _WORD], dtype=np.uint64) for word in key)
-    return mix(mix(mix(mix(run_seed) ^ step) ^ rows) ^ positions)
+    begin = mix(mix(run_seed) ^ step)
+    return mix(mix(begin ^ identity.astype(np.uint64)) ^ position.astype(np.uint64))
 
 
 def mix(word: UInt64[ndarray, "*N"]) -> UInt64[ndarray, "*N"]:
@@ -80,13 +145,42 @@ def mix(word: UInt64[ndarray, "*N"]) -> UInt64[ndarray, "*N"]:
     return word ^ (word >> np.uint64(31))
 
 
-def _smallest(
-    order: Num[Tensor, "B T"], among: Bool[Tensor, "B T"], num: int, identity: Int[Tensor, " B"]
-) -> Bool[Tensor, "B T"]:
-    """The ``num`` candidates that come first by (order, row_id, position)."""
-    by_id = torch.argsort(identity, stable=True)
-    candidates = among[by_id].flatten().nonzero().squeeze(1)
-    first = torch.argsort(order[by_id].flatten()[candidates], stable=True)[:num]
-    chosen = torch.zeros_like(among).flatten()
-    chosen[candidates[first]] = True
-    return chosen.view_as(among)[torch.argsort(by_id)]
+Column = Callable[[Int64[ndarray, " n"]], Int64[ndarray, " n"]]
+"""tokens, by their place in the flattened step -> one key each"""
+
+
+def _first(index: Int64[ndarray, " n"], num: int, columns: list[Column], ranks: Ranks) -> Int64[ndarray, " m"]:
+    """This rank's part of the ``num`` tokens that come first by the first column, where equal by the next."""
+    if total(len(index), ranks=ranks)[0] <= num:
+        return index
+    taken: list[ndarray] = []
+    for column in columns:
+        keys = column(index)
+        found = nth(keys, num, ranks)
+        taken.append(index[keys < found.key])
+        index, num = index[keys == found.key], num - found.below
+        if found.ties == num:
+            break
+    return np.concatenate([*taken, index])
+
+
+def _by_identity(identity: Int[Tensor, " B"], length: int, ranks: Ranks) -> list[Column]:
+    """(row_id, position); tokens of two rows that bear one number go by rank and place, so that ``num`` is kept."""
+    rows = host(identity).astype(np.int64)
+    return [lambda at: rows[at // length], lambda at: at % length, lambda at: (ranks.index << 40) + at]
+
+
+def _between(
+    score: Float[ndarray, " N"], among: Bool[ndarray, " N"], places: tuple[int, int], ranks: Ranks
+) -> tuple[float, float]:
+    """The scores at two neighboring places, from 1, of the sorted candidates."""
+    at = near(score, among, *places, ranks)
+    keys, first, last = as_key(score[at.index]), *(place - at.num_below for place in places)
+    found = nth(keys, first, ranks)
+    above = found if last <= found.below + found.ties else nth(keys, last, ranks)
+    return as_score(found.key), as_score(above.key)
+
+
+def _count_nan(score: Float[ndarray, " N"], among: Bool[ndarray, " N"]) -> int:
+    # the largest is quick to find, and nan where there is one, if only behind the mask
+    return int(np.count_nonzero(among & np.isnan(score))) if len(score) and np.isnan(score.max()) else 0

@@ -18,17 +18,24 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from forkpoint.batch import Plan, StepBatch
-from forkpoint.credit._rule import CreditRule, Key
+from forkpoint.credit._rule import At, CreditRule, Key, declares
 from forkpoint.credit._select import check_share, draw_by_hash, quota
-from forkpoint.metrics.covariance import token_covariance
+from forkpoint.metrics.covariance import check_at, token_covariance
 
 
 def clip_covariance(
-    *, share: float = 2e-4, low: float = 1.0, high: float = 5.0, clip_low: float = 1.0, clip_high: float = 1.0
+    *,
+    share: float = 2e-4,
+    low: float = 1.0,
+    high: float = 5.0,
+    clip_low: float = 1.0,
+    clip_high: float = 1.0,
+    at: At = "update",
 ) -> CreditRule:
     """Weight 0 for a drawn ``share`` of the step's tokens inside the covariance band.
 
-    share in [0, 1] (0 draws none), low < high, clip_low in [0, 1], clip_high >= 0; ValueError otherwise.
+    share in [0, 1] (0 draws none), low < high, clip_low in [0, 1], clip_high >= 0, at "update" (policy in training) or
+    "rollout" (policy that sampled); ValueError otherwise. At "rollout" every ratio is 1, so no candidate is clipped.
 
     >>> logp = torch.tensor([[-1.0, -3.0], [-1.0, -3.0]])
     >>> step = StepBatch(logp, logp, torch.ones(2, 2, dtype=torch.bool), torch.tensor([2.0, -1.0]))
@@ -37,16 +44,20 @@ def clip_covariance(
             [1., 0.]])
     """
     check_share(share)
+    check_at(at)
     if not low < high:
         raise ValueError(f"low={low}, high={high}: the covariance band is empty; low must be below high")
     if not (0 <= clip_low <= 1 and clip_high >= 0):
         raise ValueError(f"clip_low={clip_low}, clip_high={clip_high}: clip_low is from 0 to 1, clip_high 0 or more")
 
+    @declares(sharded=True, at=at)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
-        covariance = token_covariance(step)
-        banded = (low < covariance) & (covariance < high)
-        candidates = step.mask & banded & ~_clipped(step, plan, clip_low, clip_high)
-        chosen = draw_by_hash(candidates, quota(share, step.mask), step.identity, key)
+        covariance = token_covariance(step, at)
+        candidates = step.mask & (low < covariance) & (covariance < high)
+        if at == "update":
+            candidates &= ~_clipped(step, plan, clip_low, clip_high)
+        num = quota(share, step.mask, step.ranks)
+        chosen = draw_by_hash(candidates, num, step.identity, key, step.ranks)
         return replace(plan, weight=torch.where(chosen, 0.0, plan.weight))
 
     return rule

@@ -12,19 +12,20 @@ Differs from the authors' code, which ranks inside each micro-batch: ``per_micro
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from forkpoint.batch import Plan, StepBatch
-from forkpoint.credit._rule import CreditRule, Key
+from forkpoint.batch import ALONE, Plan, StepBatch
+from forkpoint.credit._rule import At, CreditRule, Key, declares
 from forkpoint.credit._select import check_share, quota, top_by_score
-from forkpoint.metrics.covariance import token_covariance
+from forkpoint.metrics.covariance import check_at, logp_at, token_covariance
 
 
-def kl_covariance(*, share: float = 2e-3) -> CreditRule:
-    """Mark the ``share`` of the step's tokens with the largest covariance.
+def kl_covariance(*, share: float = 2e-3, at: At = "update") -> CreditRule:
+    """Mark the ``share`` of the step's tokens with the largest covariance, log p being of the policy that ``at`` names.
 
-    share in [0, 1] (0 marks none), ValueError otherwise.
+    share in [0, 1] (0 marks none), at "update" (policy in training) or "rollout" (policy that sampled); ValueError
+    otherwise.
 
     >>> logp = torch.tensor([[-1.0, -3.0], [-1.0, -3.0]])
     >>> step = StepBatch(logp, logp, torch.ones(2, 2, dtype=torch.bool), torch.tensor([2.0, -1.0]))
@@ -33,24 +34,32 @@ def kl_covariance(*, share: float = 2e-3) -> CreditRule:
             [False, False]])
     """
     check_share(share)
+    check_at(at)
 
+    @declares(sharded=True, at=at)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
-        covariance = token_covariance(step)
-        candidates = step.mask & _stands_out(step, covariance)
-        chosen = top_by_score(covariance, candidates, quota(share, step.mask), step.identity)
+        covariance = token_covariance(step, at)
+        if not _stands_out(covariance, step, at):
+            return plan
+        num = quota(share, step.mask, step.ranks)
+        chosen = top_by_score(covariance, step.mask, num, step.identity, step.ranks)
         return replace(plan, mark=plan.mark | chosen)
 
     return rule
 
 
-def _stands_out(step: StepBatch, covariance: Float[Tensor, "B T"]) -> Bool[Tensor, ""]:
+def _stands_out(covariance: Float[Tensor, "B T"], step: StepBatch, at: At) -> bool:
     """Whether the covariances differ by more than rounding: centering leaves noise of about 1e-16 |log p| |A|.
 
     False where one of them is nan: then all are, and there is no order to choose by.
     """
-    inside = covariance[step.mask]
-    if inside.numel() == 0:
-        return torch.zeros((), dtype=torch.bool, device=inside.device)
-    rows = step.advantage.double()[step.mask.any(dim=1)]
-    scale = step.logp.detach().double()[step.mask].abs().max() * rows.abs().max()
-    return inside.max() - inside.min() > 1e-12 * scale
+    inside, logp, advantage = covariance[step.mask], logp_at(step, at)[step.mask], step.advantage[step.mask.any(dim=1)]
+    spans = torch.stack([_largest(values) for values in (inside, -inside, logp.abs(), advantage.abs())])
+    # gathered and not reduced: a reduction over processes may lose a nan
+    top, bottom, logp_span, advantage_span = map(float, (step.ranks or ALONE).gather(spans).amax(0))
+    return top + bottom > 1e-12 * logp_span * advantage_span
+
+
+def _largest(values: Float[Tensor, " n"]) -> Float64[Tensor, ""]:
+    """The largest, nan where one is nan, -inf where this rank has none."""
+    return torch.cat([values.detach().double(), values.new_tensor([-torch.inf], dtype=torch.float64)]).amax()

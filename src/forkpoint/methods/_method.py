@@ -7,7 +7,7 @@ from functools import wraps
 from math import isfinite
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec, get_args, get_origin
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from forkpoint import catalog
 from forkpoint.batch import Plan, Reduce, Rows, StepBatch, Total
-from forkpoint.credit import CreditRule, Key
+from forkpoint.credit import At, CreditRule, Key, is_sharded, plans_at
 from forkpoint.objectives import Objective
 
 P = ParamSpec("P")
@@ -49,11 +49,26 @@ class Method:
     factory: "Callable[..., Method] | None" = None
     """what made it, and makes it again with other knobs; ``@method`` fills it in, with name and settings"""
 
+    @property
+    def sharded(self) -> bool:
+        """Whether ``plan`` takes a step spread over ranks; a host gathers the step's rows where it does not."""
+        return all(is_sharded(rule) for rule in self.credit)
+
+    @property
+    def plans_at(self) -> At:
+        """Whose log-probs ``plan`` reads: "rollout" never looks at ``StepBatch.logp``, so a host need not fill it."""
+        return "rollout" if all(plans_at(rule) == "rollout" for rule in self.credit) else "update"
+
     @torch.no_grad()
     def plan(self, step: StepBatch, knobs: Mapping[str, Any] | None = None, key: Key = (0, 0)) -> Plan:
-        """What the whole step decides for each token. ``key`` is (run seed, optimizer step)."""
+        """What the whole step decides for each token. ``key`` is (run seed, optimizer step).
+
+        Of a step spread over ranks, each gets the plan of its own rows; ValueError where a rule cannot do that.
+        """
         if knobs:
             return self.with_knobs(**knobs).plan(step, key=key)
+        if step.ranks is not None and not self.sharded:
+            raise ValueError(f"{self!r} plans steps held whole: gather the rows of all ranks first")
         plan = Plan.neutral(step)
         for rule in self.credit:
             plan = rule(step, plan, key)
@@ -83,6 +98,8 @@ class Method:
 
         The gradient flows into ``step.logp`` and ``step.entropy`` where they require it.
         """
+        if total is None and step.ranks is not None:
+            raise ValueError("step_loss: the step is spread over ranks; pass the Total of all of them")
         rows = Rows(step.logp, step.logp_old, step.mask, step.entropy)
         return self.loss(rows, self.plan(step, knobs, key), total or Total.of(step.mask), knobs)
 
@@ -100,8 +117,8 @@ class Method:
 def method(factory: Callable[P, Method]) -> Callable[P, Method]:
     """Makes a function of settings a method: binds its signature and fills in name and settings.
 
-    A setting whose default is a number takes finite numbers only. The ValueErrors of the parts (a share above 1, an
-    empty band) come out in one line that begins with the method's name.
+    A setting whose default is a number takes finite numbers only, one that is a ``Literal`` only its words. The
+    ValueErrors of the parts (a share above 1, an empty band) come out in one line that begins with the method's name.
     """
     signature = inspect.signature(factory)
 
@@ -126,7 +143,7 @@ def build(name: str, **settings: Any) -> Method:
     ValueError for a name or a setting that does not exist; it names the nearest.
 
     >>> build("kl_cov", coef=0.5)
-    kl_cov(share=0.002, coef=0.5)
+    kl_cov(share=0.002, coef=0.5, at='update')
     """
     factory = catalog.get("methods", name)
     _refuse_unknown(name, settings, inspect.signature(factory).parameters)
@@ -141,7 +158,10 @@ def _refuse_unknown(name: str, asked: Iterable[str], known: Iterable[str]) -> No
 
 
 def _like(signature: inspect.Signature, name: str, value: object) -> object:
-    """``value`` as a float where the setting's default is one: config files write 1 for 1.0."""
+    """``value`` as a float where the setting's default is one: config files write 1 for 1.0. Raises ValueError."""
+    kind = signature.parameters[name].annotation
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise ValueError(f"{name}={value!r}: choose {' or '.join(map(repr, get_args(kind)))}")
     if not isinstance(signature.parameters[name].default, float):
         return value
     if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):

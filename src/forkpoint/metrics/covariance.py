@@ -4,13 +4,15 @@ To first order a policy-gradient step changes entropy by -cov * step size: posit
 spends entropy, negative earns it. A token's own share of it is what Clip-Cov and KL-Cov select by.
 """
 
+from functools import reduce
+from operator import add
 from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from forkpoint.batch import Definition, StepBatch
+from forkpoint.batch import ALONE, Definition, Ranks, StepBatch
 from forkpoint.metrics._masked import chosen, token_advantage
 
 ABOUT = Definition(
@@ -52,6 +54,11 @@ class Comoment(NamedTuple):
         product = self.product + other.product + dx * dy * self.num * share
         return Comoment(num, self.mean_x + dx * share, self.mean_y + dy * share, product)
 
+    def over(self, ranks: Ranks | None) -> "Comoment":
+        """The sum over all ranks, in their order: 32 bytes from each, and the same bits on each."""
+        own = torch.tensor(self, dtype=torch.float64)
+        return reduce(add, (Comoment(*map(float, row)) for row in (ranks or ALONE).gather(own)))
+
     @property
     def value(self) -> float:
         """product / num: the population form, as in the paper; nan without tokens, 0 for one token."""
@@ -62,21 +69,22 @@ def covariance(step: StepBatch, at: Literal["update", "rollout"] = "update") -> 
     """mean over chosen tokens of (log pi(y) - mean log pi) (A - mean A), any sign.
 
     ``at`` names the policy of log pi: "update" is the one in training, "rollout" the one that sampled.
-    By role, the means are the role's own, so the roles' values do not add up to the step's.
+    By role, the means are the role's own, so the roles' values do not add up to the step's. Of a step spread over
+    ranks it reads this rank's rows; ``Comoment.over`` adds up the ranks.
 
     >>> step = StepBatch(torch.tensor([[-1.0], [-3.0]]), torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool),
     ...                  torch.tensor([0.5, -0.5]))
     >>> covariance(step).value                                  # ((-1 + 2) * .5 + (-3 + 2) * -.5) / 2
     0.5
     """
-    return Comoment.of(chosen(_logp(step, at), step.mask), token_advantage(step))
+    return Comoment.of(chosen(logp_at(step, at), step.mask), token_advantage(step))
 
 
 def token_covariance(step: StepBatch, at: Literal["update", "rollout"] = "update") -> Float[Tensor, "B T"]:
     """(log pi(y) - mean log pi) (A - mean A) of each token, in float64; 0 outside the mask.
 
-    The means run over the chosen tokens of the whole step: within one row A - mean A would be 0 for every token.
-    Its sum over chosen tokens, divided by their number, is ``covariance(step, at).value``.
+    The means run over the chosen tokens of the whole step, those of other ranks too: within one row A - mean A would be
+    0 for every token. Its sum over chosen tokens, divided by their number, is ``covariance(step, at).value``.
 
     >>> step = StepBatch(torch.tensor([[-1.0, 7.0], [-4.0, -4.0]]), torch.zeros(2, 2),
     ...                  torch.tensor([[True, False], [True, True]]), torch.tensor([1.0, -0.5]))
@@ -84,14 +92,18 @@ def token_covariance(step: StepBatch, at: Literal["update", "rollout"] = "update
     tensor([[2.0000, 0.0000],
             [0.5000, 0.5000]], dtype=torch.float64)
     """
-    moments = covariance(step, at)
-    logp, advantage = _logp(step, at).detach().double(), step.advantage.detach().double().unsqueeze(1)
+    moments = covariance(step, at).over(step.ranks)
+    logp, advantage = logp_at(step, at).detach().double(), step.advantage.detach().double().unsqueeze(1)
     return torch.where(step.mask, (logp - moments.mean_x) * (advantage - moments.mean_y), 0.0)
 
 
-def _logp(step: StepBatch, at: str) -> Float[Tensor, "B T"]:
+def check_at(at: str) -> None:
+    """ValueError unless ``at`` names a policy."""
     if at not in ("update", "rollout"):
-        raise ValueError(
-            f"covariance: at is {at!r}; choose 'update' (policy in training) or 'rollout' (policy that sampled)"
-        )
+        raise ValueError(f"at={at!r}: choose 'update' (policy in training) or 'rollout' (policy that sampled)")
+
+
+def logp_at(step: StepBatch, at: str) -> Float[Tensor, "B T"]:
+    """The log-probs of the policy that ``at`` names."""
+    check_at(at)
     return step.logp if at == "update" else step.logp_old
