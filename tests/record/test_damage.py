@@ -8,6 +8,7 @@ import pytest
 from small_run import everything, write_steps
 
 from forkpoint.record import RecordError, open_run
+from forkpoint.record._header import key_in
 from forkpoint.record._seal import seal
 from forkpoint.record.check import check
 
@@ -71,7 +72,9 @@ def test_a_damaged_line_is_named_by_number_and_check_finds_them_all(run):
     path = run / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1].replace(b"0.6", b"0.7") + lines[2] + b"{}\n" + lines[4])
-    with pytest.raises(RecordError, match=r"metrics\.jsonl: line 2: checksum does not match; restore .* delete line 2"):
+    with pytest.raises(
+        RecordError, match=r"metrics\.jsonl: line 2: checksum does not match, .*; restore .* doctor RUN --repair"
+    ):
         open_run(run).metrics()
     assert [problem.field for problem in check(run)] == ["line 2", "line 4"]
 
@@ -98,7 +101,7 @@ def test_a_manifest_cannot_lead_outside_the_run(run):
     record = json.loads(path.read_bytes())
     record.pop("crc")
     record["parts"][0]["file"] = "../../secret.parquet"
-    path.write_bytes(seal(record, indent=1))
+    path.write_bytes(seal(record, key=key_in(open_run(run).header), indent=1))
     with pytest.raises(RecordError, match=r"parts\[0\]: is not a part's entry"):
         open_run(run).rollouts()
 
@@ -111,8 +114,8 @@ def test_a_part_that_the_manifest_does_not_name_is_no_data(run):
 
 def test_a_newer_schema_is_refused_with_the_remedy(run):
     path = run / "run.json"
-    path.write_bytes(path.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
-    with pytest.raises(RecordError, match=r"run\.json: schema: is 2, and this version reads up to 1; upgrade"):
+    path.write_bytes(path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+    with pytest.raises(RecordError, match=r"run\.json: schema: is 3, and this version reads up to 2; upgrade"):
         open_run(run)
 
 
@@ -163,6 +166,6 @@ def test_a_sealed_line_of_the_wrong_shape_is_damage(create):
     writer = create()
     write_steps(writer, range(1, 2))
     with (writer.path / "metrics.jsonl").open("ab") as file:
-        file.write(seal({"kind": "train", "step": 2, "loss": "much"}))
-    with pytest.raises(RecordError, match=r"reading 2: loss is not a number"):
+        file.write(seal({"n": 1, "kind": "train", "step": 2, "loss": "much"}, key=key_in(open_run(writer.path).header)))
+    with pytest.raises(RecordError, match=r"line 2: loss is not a number"):
         open_run(writer.path).metrics()

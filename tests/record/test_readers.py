@@ -6,7 +6,7 @@ from pathlib import Path
 
 from small_run import rollout, write_steps
 
-from forkpoint.record import _decode, open_run
+from forkpoint.record import _rollouts, open_run
 
 STEPS = 120
 WRITER = f"""
@@ -51,8 +51,8 @@ def test_a_part_committed_while_a_reader_reads_hides_nothing(create, monkeypatch
 
         return reads
 
-    monkeypatch.setattr(_decode._files, "read_lines", commit_after(_decode._files.read_lines))
-    monkeypatch.setattr(_decode, "read_manifest", commit_after(_decode.read_manifest))
+    monkeypatch.setattr(_rollouts._files, "read_lines", commit_after(_rollouts._files.read_lines))
+    monkeypatch.setattr(_rollouts, "read_manifest", commit_after(_rollouts.read_manifest))
     assert len(open_run(writer.path).rollouts()) >= 2, "the rows that were there before"
     assert committed and len(open_run(writer.path).rollouts()) == 8
 

@@ -15,6 +15,7 @@ import pytest
 from small_run import HOSTILE, reading, rollout, write_steps
 
 from forkpoint.record import ROLLOUT_SCHEMA, RecordError, _files, find_runs, open_run
+from forkpoint.record.check import check
 
 
 def test_metrics_come_back_as_floats_with_nan_and_infinities(run):
@@ -114,7 +115,7 @@ def test_the_header_holds_what_ran(create):
     assert header["definitions"] == {"entropy/full": {"estimator": "exact"}}
     assert header["config"] == {"clip": "inf", "shares": [0.1, 0.2]}
     assert header["method"] == {"name": "grpo", "settings": {"clip_low": 0.2}, "intervenes": False}
-    assert header["schema"] == 1 and header["seed"] == 3
+    assert header["schema"] == 2 and header["seed"] == 3
     assert header["environment"]["packages"]["numpy"] == np.__version__
 
 
@@ -123,7 +124,8 @@ def test_the_files_can_be_read_without_forkpoint(run):
     record = json.loads(line)
     crc = record.pop("crc")
     rest = json.dumps(record, separators=(",", ":")).encode()
-    assert crc == f"{zlib.crc32(rest):08x}"
+    run_id = json.loads((run / "run.json").read_bytes())["run_id"].encode()
+    assert crc == f"{zlib.crc32(run_id + rest):08x}"
     table = pq.read_table(run / "rollouts/part-000000.parquet")
     assert table.schema.field("entropy").metadata == {b"about": b"full-softmax entropy at each token, nats"}
     parquet = pq.ParquetFile(run / "rollouts/part-000000.parquet").metadata.row_group(0)
@@ -167,6 +169,7 @@ MISUSES = {
     ),
     "rollout row 0: no column 'txt'; did you mean 'text'": lambda w: w.rollouts([rollout(3, 0) | {"txt": ""}]),
     "rollout row 1: kind is None": lambda w: w.rollouts([rollout(3, 0), {"step": 1}]),
+    "rollout row 0: step is -1; optimizer steps count from 0": lambda w: w.rollouts([{"kind": "eval", "step": -1}]),
     "rollout row 0: step is missing": lambda w: w.rollouts([{"kind": "eval"}]),
     "rollout row 0: verdict is 'right'": lambda w: w.rollouts([{"kind": "eval", "step": 0, "verdict": "right"}]),
     r"differ in length \(tokens 1, label 2\)": lambda w: w.rollouts(
@@ -216,6 +219,7 @@ def test_importing_the_record_does_not_import_torch():
 def test_the_folder_is_all_there_is(run):
     names = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     assert names == [
+        ".lock",
         "manifest.json",
         "metrics.jsonl",
         "rollouts/part-000000.parquet",
@@ -245,3 +249,15 @@ def test_a_replaced_file_and_its_folder_are_synced(tmp_path, synced, monkeypatch
 def test_paths_may_be_text(create):
     writer = create()
     assert open_run(str(writer.path)).path == Path(writer.path)
+
+
+def test_a_run_of_the_first_schema_reads_as_it_did():
+    run = open_run(Path(__file__).parent / "golden" / "schema-1")
+    for row in run.metrics("train"):
+        given = reading(row["step"])
+        assert repr({key: row[key] for key in given}) == repr(given)
+    assert run.header["schema"] == 1 and run.steps == 5 and run.column("accuracy", "eval")[1].tolist() == [0.5]
+    rows = run.rollouts()
+    assert [(row["step"], row["sample"]) for row in rows] == [(step, i) for step in range(1, 6) for i in range(2)]
+    assert all(row["text"] == HOSTILE + str(row["step"]) and math.isnan(row["entropy"][1]) for row in rows)
+    assert check(run.path) == []

@@ -4,7 +4,9 @@ import os
 import platform
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,21 +14,36 @@ from typing import Any
 from forkpoint import __version__
 from forkpoint.record import _files
 from forkpoint.record._error import RecordError
-from forkpoint.record._parts import write_manifest
-from forkpoint.record._seal import seal
+from forkpoint.record._lock import Lock
+from forkpoint.record._parts import Manifest, write_manifest
+from forkpoint.record._seal import key_of, seal
 from forkpoint.record.schema import HEADER, METRICS, ROLLOUTS, SCHEMA, STATUS, TAIL
 
 PACKAGES = ("numpy", "pyarrow", "torch", "transformers", "trl", "accelerate", "datasets")
 
 
-def lay_out(path: Path, header: bytes) -> None:
-    """The files of an empty run; ``run.json`` comes last, since a folder with it is a run."""
+def lay_out(path: Path, header: Mapping[str, Any]) -> Lock:
+    """The files of an empty run, and the lock on it."""
+    data = seal(header, indent=1)
     _refuse_a_run(path)
     (path / ROLLOUTS).mkdir(parents=True, exist_ok=True)
+    lock = Lock(path)
+    try:
+        # again: another writer may have come and gone
+        _refuse_a_run(path)
+        _fill(path, data, key_of(header["run_id"]))
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _fill(path: Path, header: bytes, key: int) -> None:
+    """``run.json`` comes last, since a folder with it is a run."""
     for file in (path / METRICS, path / TAIL):
         _files.atomic_write(file, b"")
-    write_manifest(path, [])
-    write_status(path, "running", 0)
+    write_manifest(path, key, Manifest())
+    write_status(path, key, {"state": "running", "step": 0, "lines": 0, "rows": 0})
     _files.atomic_write(path / HEADER, header)
     _files.sync_folder(path.parent)
 
@@ -62,6 +79,7 @@ def _environment() -> dict[str, Any]:
     }
 
 
+@cache
 def _version(package: str) -> str:
     # from metadata: importing torch to ask for its version would cost seconds and may not be possible
     try:
@@ -70,7 +88,6 @@ def _version(package: str) -> str:
         return ""
 
 
-def write_status(path: Path, state: str, step: int) -> None:
-    """Replace ``status.json``."""
-    record = {"state": state, "step": step, "time": round(time.time(), 3)}
-    _files.atomic_write(path / STATUS, seal(record, indent=1))
+def write_status(path: Path, key: int, status: Mapping[str, Any]) -> None:
+    """Replace ``status.json``: state, step, and how many lines and rows there are at least from now on."""
+    _files.atomic_write(path / STATUS, seal({**status, "time": round(time.time(), 3)}, key=key, indent=1))

@@ -1,6 +1,5 @@
-"""Bytes on disk: whole-line appends, atomic replacement, and reading what they left."""
+"""Bytes on disk: atomic replacement, and reading what they left."""
 
-import errno
 import os
 import secrets
 from pathlib import Path
@@ -9,14 +8,17 @@ from typing import Any, NamedTuple
 from forkpoint.record._error import RecordError
 from forkpoint.record._seal import unseal
 
+Key = int | None
+"""what a run's checksums go on from; None in a run of schema 1, whose lines are neither numbered nor bound to it"""
+
 
 class Lines(NamedTuple):
     """What a file of sealed lines holds."""
 
-    records: list[dict[str, Any]]
-    damaged: list[RecordError]
+    found: list[dict[str, Any] | RecordError]
+    """in place of a damaged line stands what is wrong with it"""
     torn: int
-    """1 where the last line lacks its end, as a killed writer leaves it; that line is not in ``records``"""
+    """1 where the last line lacks its end, as a killed writer leaves it; that line is not in ``found``"""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -31,40 +33,36 @@ def read_bytes(path: Path) -> bytes:
         raise RecordError(f"cannot be read ({error.strerror})", file=path, remedy="check its permissions") from error
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path, key: Key = None) -> dict[str, Any]:
     """One sealed record that fills a file."""
     try:
-        return unseal(read_bytes(path))
+        return unseal(read_bytes(path), key or 0)
     except ValueError as error:
         raise RecordError(str(error), file=path, remedy="restore it from a copy of the run") from error
 
 
-def read_lines(path: Path) -> Lines:
+def read_lines(path: Path, key: Key) -> Lines:
     """All sealed lines of a file. A line that ends and does not check out is damage, never a torn write."""
-    *whole, rest = read_bytes(path).split(b"\n")
-    records: list[dict[str, Any]] = []
-    damaged: list[RecordError] = []
-    for number, line in enumerate(whole, 1):
-        try:
-            records.append(unseal(line))
-        except ValueError as error:
-            remedy = f"restore the file from a copy, or delete line {number} to read the others"
-            damaged.append(RecordError(str(error), file=path, field=f"line {number}", remedy=remedy))
-    return Lines(records, damaged, torn=int(bool(rest)))
+    return split_lines(path, read_bytes(path), key)
 
 
-def append(descriptor: int, data: bytes, *, sync: bool) -> None:
-    """Add whole lines in one write to a file opened with O_APPEND; where that fails the file stays as it was."""
-    before = os.fstat(descriptor).st_size
+def split_lines(path: Path, data: bytes, key: Key) -> Lines:
+    """The sealed lines of some bytes that stand, or are to stand, in a file."""
+    *whole, rest = data.split(b"\n")
+    return Lines([_line(path, number, text, key) for number, text in enumerate(whole, 1)], torn=int(bool(rest)))
+
+
+def _line(path: Path, number: int, text: bytes, key: Key) -> dict[str, Any] | RecordError:
     try:
-        if os.write(descriptor, data) < len(data):
-            raise OSError(errno.ENOSPC, "no room for a whole line")
-        if sync:
-            os.fsync(descriptor)
-    except OSError:
-        # half a line would glue to the next one and damage that too
-        os.ftruncate(descriptor, before)
-        raise
+        return unseal(text, key or 0)
+    except ValueError as error:
+        return damaged_line(path, number, str(error))
+
+
+def damaged_line(path: Path, number: int, what: str) -> RecordError:
+    """What is wrong with line ``number`` (from 1), and the two ways out."""
+    remedy = "restore the file from a copy, or set the line aside with forkpoint doctor RUN --repair"
+    return RecordError(what, file=path, field=f"line {number}", remedy=remedy)
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -88,12 +86,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def open_for_append(path: Path) -> int:
-    """A descriptor whose every write lands at the end, whoever else writes."""
-    # O_BINARY: Windows would turn the line ends into two bytes and break every checksum
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def _write_new(path: Path, data: bytes) -> None:

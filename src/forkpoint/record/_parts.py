@@ -11,10 +11,14 @@ import pyarrow.parquet as pq
 
 from forkpoint.record import _files
 from forkpoint.record._error import RecordError
+from forkpoint.record._files import Key
 from forkpoint.record._seal import seal
-from forkpoint.record.schema import COLUMNS, FLOAT_COLUMNS, MANIFEST, ROLLOUTS, SCHEMA
+from forkpoint.record.schema import COLUMNS, FLOAT_COLUMNS, MANIFEST, ROLLOUT_SCHEMA, ROLLOUTS, SCHEMA
 
-NAME = re.compile(r"part-\d{6}\.parquet")
+NAME = re.compile(r"part-(\d{6})\.parquet")
+REMEDY = "restore it from a copy of the run"
+COUNTS = {"retired_rows": 0, "retired_step": -1, "lost_rows": 0}
+"""what a manifest counts beside its parts -> the least it can be, which is also what an older manifest means"""
 
 
 class Part(NamedTuple):
@@ -28,6 +32,37 @@ class Part(NamedTuple):
     last_step: int
 
 
+class Manifest(NamedTuple):
+    """The parts that count, and what retention has dropped before them."""
+
+    parts: tuple[Part, ...] = ()
+    retired_rows: int = 0
+    retired_step: int = -1
+    """last step of which rows were dropped"""
+    lost_rows: int = 0
+    """rows that ``doctor --repair`` has set aside"""
+
+    @property
+    def rows(self) -> int:
+        """Rows committed since the run began, dropped and lost ones included."""
+        return self.retired_rows + self.lost_rows + sum(part.rows for part in self.parts)
+
+    @property
+    def next_number(self) -> int:
+        """A number that no part of this run has had; retention always leaves a part to count from."""
+        return int(self.parts[-1].file[5:11]) + 1 if self.parts else 0
+
+    def within(self, keep: int | None) -> "Manifest":
+        """The newest parts that fit into ``keep`` bytes, at least one."""
+        parts, retired = self.parts, self
+        while keep is not None and len(parts) > 1 and sum(part.bytes for part in parts) > keep:
+            oldest, *rest = parts
+            parts = tuple(rest)
+            last = max(retired.retired_step, oldest.last_step)
+            retired = self._replace(parts=parts, retired_rows=retired.retired_rows + oldest.rows, retired_step=last)
+        return retired
+
+
 def write_part(run: Path, number: int, table: pa.Table) -> Part:
     """Write a part whole. It does not count before ``write_manifest`` names it."""
     data = _encode(table)
@@ -37,36 +72,44 @@ def write_part(run: Path, number: int, table: pa.Table) -> Part:
     return Part(name, len(data), hashlib.sha256(data).hexdigest(), len(steps), min(steps), max(steps))
 
 
-def read_part(run: Path, part: Part) -> list[dict[str, Any]]:
+def read_part(run: Path, key: Key, part: Part) -> pa.Table:
     """A part's rows, after its size, sha256 and page checksums were checked on the very bytes that are parsed."""
     path = run / ROLLOUTS / part.file
-    data = _files.read_bytes(path)
+    try:
+        data = _files.read_bytes(path)
+    except RecordError:
+        if part in read_manifest(run, key).parts:
+            raise
+        what = "was retired while it was read"
+        raise RecordError(what, file=path, remedy="open the run again to read what it keeps") from None
     if len(data) != part.bytes:
         raise _damage(path, f"has {len(data)} bytes where {MANIFEST} states {part.bytes}")
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise _damage(path, f"sha256 differs from {MANIFEST}")
-    try:
-        rows = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read().to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damage(path, f"is not readable Parquet ({type(error).__name__})") from error
-    if len(rows) != part.rows:
-        raise _damage(path, f"has {len(rows)} rows where {MANIFEST} states {part.rows}")
-    return [{name: row.get(name) for name in COLUMNS} for row in rows]
+    return _decoded(path, part, data)
 
 
-def write_manifest(run: Path, parts: list[Part]) -> None:
+def write_manifest(run: Path, key: Key, manifest: Manifest) -> None:
     """The commit: from here on these parts are the run's."""
-    record = {"schema": SCHEMA, "parts": [part._asdict() for part in parts]}
-    _files.atomic_write(run / MANIFEST, seal(record, indent=1))
+    listed = [part._asdict() for part in manifest.parts]
+    record = {"schema": SCHEMA, **{name: getattr(manifest, name) for name in COUNTS}, "parts": listed}
+    _files.atomic_write(run / MANIFEST, seal(record, key=key or 0, indent=1))
 
 
-def read_manifest(run: Path) -> list[Part]:
+def read_manifest(run: Path, key: Key) -> Manifest:
     """The committed parts, in order."""
     path = run / MANIFEST
-    listed = _files.read_document(path).get("parts")
+    record = _files.read_document(path, key)
+    listed, counts = record.get("parts"), {name: record.get(name, least) for name, least in COUNTS.items()}
     if not isinstance(listed, list):
-        raise RecordError("is not a list", file=path, field="parts", remedy="restore it from a copy of the run")
-    return [_part(path, number, entry) for number, entry in enumerate(listed)]
+        raise RecordError("is not a list", file=path, field="parts", remedy=REMEDY)
+    for name, count in counts.items():
+        if type(count) is not int or count < COUNTS[name]:
+            raise RecordError("is not a count", file=path, field=name, remedy=REMEDY)
+    parts = tuple(_part(path, number, entry) for number, entry in enumerate(listed))
+    if [part.file for part in parts] != sorted({part.file for part in parts}):
+        raise RecordError("does not name each part once, in order", file=path, field="parts", remedy=REMEDY)
+    return Manifest(parts, **counts)
 
 
 def _part(path: Path, number: int, entry: Any) -> Part:
@@ -74,8 +117,7 @@ def _part(path: Path, number: int, entry: Any) -> Part:
     fits = isinstance(entry, Mapping) and all(type(entry.get(name)) is kind for name, kind in wanted.items())
     # the name becomes a path: nothing but our own pattern may reach the file system
     if not fits or not NAME.fullmatch(entry["file"]):
-        remedy = "restore it from a copy of the run"
-        raise RecordError("is not a part's entry", file=path, field=f"parts[{number}]", remedy=remedy)
+        raise RecordError("is not a part's entry", file=path, field=f"parts[{number}]", remedy=REMEDY)
     return Part(**{name: entry[name] for name in wanted})
 
 
@@ -84,7 +126,8 @@ def _encode(table: pa.Table) -> bytes:
     floats = [_leaf(name) for name in FLOAT_COLUMNS]
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table,
+        # in one chunk: the same rows are the same bytes, however many calls they came in
+        table.combine_chunks(),
         sink,
         compression="zstd",
         use_dictionary=words,  # type: ignore[arg-type]  # the stub knows only bool
@@ -93,6 +136,28 @@ def _encode(table: pa.Table) -> bytes:
         write_page_checksum=True,
     )
     return sink.getvalue().to_pybytes()
+
+
+def _decoded(path: Path, part: Part, data: bytes) -> pa.Table:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if file.metadata.num_rows != part.rows:
+            raise _damage(path, f"has {file.metadata.num_rows} rows where {MANIFEST} states {part.rows}")
+        table = _conformed(file.read())
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise _damage(path, f"is not readable Parquet ({type(error).__name__})") from error
+    steps = table.column("step").to_pylist()
+    if not steps or None in steps or (min(steps), max(steps)) != (part.first_step, part.last_step):
+        raise _damage(path, f"does not hold the steps that {MANIFEST} states")
+    return table
+
+
+def _conformed(table: pa.Table) -> pa.Table:
+    """With today's columns in their order; one that the part's version did not have is null."""
+    absent = {field.name: pa.nulls(len(table), field.type) for field in ROLLOUT_SCHEMA}
+    present = {name: table.column(name) for name in table.column_names}
+    columns = [(absent | present)[field.name].cast(field.type) for field in ROLLOUT_SCHEMA]
+    return pa.table(columns, schema=ROLLOUT_SCHEMA)
 
 
 def _leaf(name: str) -> str:

@@ -12,8 +12,19 @@ NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 SEAL = re.compile(rb',\n? ?"crc": ?"([0-9a-f]{8})"\n?\}\n?\Z')
 
 
-def seal(record: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+def key_of(run_id: str) -> int:
+    """What binds a checksum to one run: the crc32 of the run's id, where the crc32 of a line goes on from.
+
+    >>> zlib.crc32(b"abc" + b"{}") == zlib.crc32(b"{}", key_of("abc"))
+    True
+    """
+    return zlib.crc32(run_id.encode())
+
+
+def seal(record: Mapping[str, Any], *, key: int = 0, indent: int | None = None) -> bytes:
     """The record as JSON text whose last member ``crc`` is the crc32 of the text without that member.
+
+    With a run's ``key`` it is the crc32 of the run's id followed by that text: a line moved to another run shows.
 
     ASCII only: a lone surrogate or a line separator inside a string cannot break the file.
     Raises ValueError naming the field that JSON cannot hold.
@@ -24,13 +35,13 @@ def seal(record: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     '1119ad91'
     """
     text = _dumps(record, indent)[:-1].rstrip().encode("ascii")
-    crc = f"{zlib.crc32(text + b'}'):08x}".encode()
+    crc = f"{zlib.crc32(text + b'}', key):08x}".encode()
     if indent is None:
         return text + b',"crc":"' + crc + b'"}\n'
     return text + b",\n" + b" " * indent + b'"crc": "' + crc + b'"\n}\n'
 
 
-def unseal(data: bytes) -> dict[str, Any]:
+def unseal(data: bytes, key: int = 0) -> dict[str, Any]:
     """The record of one sealed text, without ``crc``. Raises ValueError that says what is wrong.
 
     >>> unseal(seal({"step": 1, "loss": float("nan")}))
@@ -40,8 +51,8 @@ def unseal(data: bytes) -> dict[str, Any]:
     if not found:
         raise ValueError("has no checksum, so it was cut or changed")
     text = data[: found.start()] + b"}"
-    if zlib.crc32(text) != int(found[1], 16):
-        raise ValueError("checksum does not match")
+    if zlib.crc32(text, key) != int(found[1], 16):
+        raise ValueError("checksum does not match" + (", so it was changed or is another run's" if key else ""))
     return parse(text)
 
 

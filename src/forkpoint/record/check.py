@@ -1,15 +1,18 @@
 """Everything that is wrong with a run on disk, found without stopping at the first."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from forkpoint.record import _files
-from forkpoint.record._decode import read_metrics, read_rollouts
 from forkpoint.record._error import RecordError
+from forkpoint.record._files import Key
+from forkpoint.record._header import key_in, read_status
+from forkpoint.record._leftovers import temporaries, unlisted
+from forkpoint.record._metrics import read_metrics
 from forkpoint.record._parts import read_manifest, read_part
+from forkpoint.record._rollouts import read_rollouts
 from forkpoint.record.read import open_run
-from forkpoint.record.schema import MANIFEST, METRICS, ROLLOUTS, STATUS, TAIL
+from forkpoint.record.schema import MANIFEST, METRICS, TAIL
 
 
 class Problem(NamedTuple):
@@ -27,6 +30,8 @@ class Problem(NamedTuple):
 def check(path: str | Path) -> list[Problem]:
     """What a reader of the run would stumble over, and what a killed writer left behind; empty for a sound run.
 
+    Without its header a run cannot be checked further: the other files are bound to what stands in it.
+
     >>> [problem.what for problem in check("no/such/run")]
     ['is missing']
     """
@@ -36,53 +41,51 @@ def check(path: str | Path) -> list[Problem]:
 
 def _problems(path: Path) -> Iterator[RecordError]:
     try:
-        open_run(path)
+        key = key_in(open_run(path).header)
     except RecordError as error:
         yield error
-        # without a header nothing says that the other files are a run's
-        if not (path / METRICS).exists():
-            return
-    for look in (_status, _metrics, _tail, _parts):
+        return
+    floor = {"lines": 0, "rows": 0}
+    try:
+        floor = read_status(path, key)
+    except RecordError as error:
+        yield error
+    looks: list[Callable[[], Iterator[RecordError]]] = [
+        lambda: _metrics(path, key, floor["lines"]),
+        lambda: _tail(path, key, floor["rows"]),
+        lambda: _parts(path, key),
+    ]
+    for look in looks:
         try:
-            yield from look(path)
+            yield from look()
         except RecordError as error:
             yield error
 
 
-def _status(path: Path) -> Iterator[RecordError]:
-    _files.read_document(path / STATUS)
-    yield from ()
+def _metrics(path: Path, key: Key, floor: int) -> Iterator[RecordError]:
+    found = read_metrics(path, key, floor)
+    yield from found.damaged
+    yield from _torn(path / METRICS, found.torn)
 
 
-def _metrics(path: Path) -> Iterator[RecordError]:
-    lines = read_metrics(path)
-    yield from lines.damaged
-    yield from _torn(path / METRICS, lines)
+def _tail(path: Path, key: Key, floor: int) -> Iterator[RecordError]:
+    yield from _torn(path / TAIL, read_rollouts(path, key, floor).torn)
 
 
-def _tail(path: Path) -> Iterator[RecordError]:
-    lines = _files.read_lines(path / TAIL)
-    yield from lines.damaged
-    yield from _torn(path / TAIL, lines)
-    if not lines.damaged:
-        read_rollouts(path)
-
-
-def _parts(path: Path) -> Iterator[RecordError]:
-    parts = read_manifest(path)
-    for part in parts:
+def _parts(path: Path, key: Key) -> Iterator[RecordError]:
+    for file in temporaries(path):
+        yield RecordError("was never finished", file=file, remedy="delete it with forkpoint doctor RUN --repair")
+    manifest = read_manifest(path, key)
+    for part in manifest.parts:
         try:
-            read_part(path, part)
+            read_part(path, key, part)
         except RecordError as error:
             yield error
-    stated = {part.file for part in parts}
-    for file in sorted((path / ROLLOUTS).glob("part-*.parquet")):
-        if file.name not in stated:
-            remedy = f"none needed: its rows are in {TAIL}, and the file can be deleted"
-            yield RecordError(f"is not in {MANIFEST}", file=file, remedy=remedy)
+    for file in unlisted(path, manifest):
+        yield RecordError(f"is not in {MANIFEST}", file=file, remedy="clear it with forkpoint doctor RUN --repair")
 
 
-def _torn(file: Path, lines: _files.Lines) -> Iterator[RecordError]:
-    if lines.torn:
+def _torn(file: Path, torn: int) -> Iterator[RecordError]:
+    if torn:
         remedy = "none needed: a killed writer leaves half a line, and readers skip it"
         yield RecordError("is half written", file=file, field="last line", remedy=remedy)

@@ -2,20 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence, Sized
+from numbers import Real
 from typing import Any
 
 import pyarrow as pa
 
 from forkpoint import catalog
 
-SCHEMA = 1
-"""version of the files in a run's folder; a reader refuses a newer one"""
+SCHEMA = 2
+"""version of the files in a run's folder; a reader refuses a newer one. In 1 the lines had no numbers, and checksums
+were not bound to the run"""
 HEADER = "run.json"
 METRICS = "metrics.jsonl"
 MANIFEST = "manifest.json"
 STATUS = "status.json"
 ROLLOUTS = "rollouts"
 TAIL = "rollouts/tail.jsonl"
+LOCK = ".lock"
+DAMAGED = "damaged"
 KINDS = ("train", "eval")
 VERDICTS = ("correct", "wrong", "none")
 """``none`` is "no verdict" (a timeout, a crash of the checker), which is not "wrong" """
@@ -29,7 +33,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "step": (pa.int32(), "optimizer step that first used the completion; for eval, steps done before it"),
     "generation_step": (pa.int32(), "which call of the generator made it, counted from 0"),
     "update": (pa.int32(), "which update on this rollout the trainer's columns show, counted from 0"),
-    "attempt": (pa.int32(), "0; higher after a resume that replays a step differently"),
+    "attempt": (pa.int32(), "set by the writer: 0; higher after a resume that replayed a step differently"),
     "prompt_id": (pa.string(), "identity of the problem within its task"),
     "group": (pa.int64(), "completions of one prompt in one generation share a number"),
     "sample": (pa.int32(), "place of the completion within its group"),
@@ -79,6 +83,8 @@ def _row(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     _check_choice(row, number, "kind", KINDS)
     if row.get("step") is None:
         raise ValueError(f"rollout row {number}: step is missing; give the optimizer step")
+    if isinstance(row["step"], Real) and row["step"] < 0:
+        raise ValueError(f"rollout row {number}: step is {row['step']}; optimizer steps count from 0")
     if row.get("verdict") is not None:
         _check_choice(row, number, "verdict", VERDICTS)
     _check_lengths(row, number)
@@ -110,6 +116,8 @@ def _clean(name: str, value: Any) -> Any:
 
 
 def _utf8(text: str) -> str:
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

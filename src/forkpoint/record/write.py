@@ -1,29 +1,32 @@
 """The one writer of a run."""
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsFloat
 
-import pyarrow as pa
-
-from forkpoint.record import _files
-from forkpoint.record._begin import identity, lay_out, write_status
-from forkpoint.record._parts import Part, write_manifest, write_part
-from forkpoint.record._seal import seal
-from forkpoint.record.schema import KINDS, METRICS, TAIL, rollout_table
+from forkpoint.record._begin import identity, lay_out
+from forkpoint.record._lock import Lock
+from forkpoint.record._reopen import reopen
+from forkpoint.record._replay import Replay
+from forkpoint.record._seal import key_of
+from forkpoint.record._store import Standing, Store
+from forkpoint.record._tolerant import TolerantStore
+from forkpoint.record.schema import KINDS, rollout_table
 
 FINAL_STATES = ("done", "failed", "stopped")
-RESERVED = ("kind", "step", "time", "crc")
+RESERVED = ("kind", "step", "time", "crc", "n", "attempt")
 
 
 class RunWriter:
     """Writes one run; a context manager that records how it ended: done, failed, or stopped (Ctrl-C, SystemExit).
 
-    What a call has returned from survives a killed process, and a power cut too where ``sync`` is left on.
+    What a call has returned from survives a killed process, and a power cut too where ``sync`` is left on. A disk that
+    cannot be written does not stop the caller unless ``strict``: the first failure warns, ``failures`` counts them, and
+    what could not be written waits in memory, up to 64 MiB, for the next call.
 
     >>> import tempfile
     >>> from forkpoint.record import open_run
@@ -36,16 +39,10 @@ class RunWriter:
     ((array([1]), array([0.5])), 'done')
     """
 
-    def __init__(self, path: Path, *, part_every: int = 20, sync: bool = True) -> None:
-        """For ``create``, which makes the files that this opens."""
-        self.path = path
-        self._part_every, self._sync = part_every, sync
-        self._parts: list[Part] = []
-        self._pending: list[pa.Table] = []
-        self._tried = 0
-        self._last_step: dict[str, int] = dict.fromkeys(KINDS, 0)
-        self._metrics = _files.open_for_append(path / METRICS)
-        self._tail = _files.open_for_append(path / TAIL)
+    def __init__(self, store: Store, lock: Lock, replay: Replay, *, strict: bool, step: int = 0) -> None:
+        """For ``create`` and ``resume``."""
+        self.path, self._store, self._lock, self._replay = store.path, TolerantStore(store, strict=strict), lock, replay
+        self._last_step: dict[str, int] = dict.fromkeys(KINDS, step)
         self._open = True
 
     @classmethod
@@ -61,6 +58,8 @@ class RunWriter:
         definitions: Mapping[str, Any],
         part_every: int = 20,
         sync: bool = True,
+        strict: bool = False,
+        keep: int | None = None,
     ) -> "RunWriter":
         """Begin a run in a folder that holds none; other files may be there.
 
@@ -69,18 +68,84 @@ class RunWriter:
         definitions  metric key -> mapping or dataclass that says what the number means
         part_every   steps per Parquet part, at least 1
         sync         fsync each append; False is faster and may lose the newest rows in a power cut
+        strict       raise OSError where the disk cannot be written
+        keep         bytes of Parquet parts to keep: the oldest are dropped, the newest stays; None keeps all
 
-        Raises RecordError where a run is already there, ValueError for settings that cannot be stored.
+        Raises RecordError where a run is already there or is being written, ValueError for settings that cannot be
+        stored.
         """
-        if part_every < 1:
-            raise ValueError(f"part_every is {part_every}; give at least 1 step per part")
+        _check_settings(part_every, keep)
         if missing := [key for key in ("name", "settings", "intervenes") if key not in method]:
             raise ValueError(f"method lacks {', '.join(missing)}; give name, settings and intervenes")
         about = {"name": name, "config": config, "method": method, "task": task, "seed": seed}
         meanings = {key: _mapping(value) for key, value in definitions.items()}
-        header = seal({**identity(), **about, "definitions": meanings}, indent=1)
-        lay_out(Path(path), header)
-        return cls(Path(path), part_every=part_every, sync=sync)
+        header = {**identity(), **about, "definitions": meanings}
+        lock = lay_out(Path(path), header)
+        store = Store(Path(path), Standing(key_of(header["run_id"])), part_every=part_every, sync=sync, keep=keep)
+        return cls(store, lock, Replay(), strict=strict)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        step: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        ignore: Collection[str] = (),
+        part_every: int = 20,
+        sync: bool = True,
+        strict: bool = False,
+        keep: int | None = None,
+    ) -> "RunWriter":
+        """Continue a run that a killed or stopped writer left, from the checkpoint of optimizer step ``step``.
+
+        config  the settings of the resumed run; refused where they differ from the recorded ones
+        ignore  settings that may differ, by dotted name; a name stands for all below it
+
+        What was recorded past ``step`` is replayed: a call that equals the recorded line, times aside, writes nothing,
+        and ``replayed`` counts it. The first that differs opens attempt ``attempt``: its rows supersede for readers
+        what was recorded past the step it restarts after. Nothing is deleted but half a line and files that no reader
+        counts. A resume in which nothing differs leaves the files that an unbroken run would: only times differ, and
+        after a writer that was closed, not killed, where one part ends and the next begins.
+
+        Raises RecordError, before anything is changed, where the run is damaged, is being written, has another config,
+        or ends before ``step``.
+        """
+        _check_settings(part_every, keep)
+        lock = Lock(Path(path))
+        try:
+            standing, replay = reopen(Path(path), step, config=config, ignore=ignore)
+            store = Store(Path(path), standing, part_every=part_every, sync=sync, keep=keep)
+            store.state("running", step)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(store, lock, replay, strict=strict, step=step)
+
+    @property
+    def attempt(self) -> int:
+        """0; higher after a resume that replayed a step differently."""
+        return self._replay.attempt
+
+    @property
+    def replayed(self) -> int:
+        """Readings and completions that came again after a resume and equal what was recorded."""
+        return self._replay.count
+
+    @property
+    def lost(self) -> int:
+        """Readings and completions that did not fit into memory while the disk could not be written."""
+        return self._store.lost
+
+    @property
+    def failures(self) -> int:
+        """How many times the disk could not be written."""
+        return self._store.failures
+
+    @property
+    def first_failure(self) -> str:
+        """Why, the first time; empty where it always could."""
+        return self._store.first_failure
 
     def metrics(self, kind: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Append one reading. Leave a value out where there is none; nan means "computed, and not a number".
@@ -90,23 +155,18 @@ class RunWriter:
         self._check(kind, step)
         line = {"kind": kind, "step": int(step), "time": round(time.time(), 3)}
         line |= {key: _number(key, value, step) for key, value in values.items()}
-        _files.append(self._metrics, seal(line), sync=self._sync)
         self._last_step[kind] = step
+        self._store.write(self._replay.line(line), self._last_step["train"])
 
     def rollouts(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append completions, all or none; keys as in ``ROLLOUT_SCHEMA``. Rows of one call share a part."""
+        """Append completions, all or none; keys as in ``ROLLOUT_SCHEMA``. Rows of one call share a part.
+
+        The column ``attempt`` is the writer's own.
+        """
         if not self._open:
             raise ValueError(f"{self.path}: the run is closed; create another")
-        if not rows:
-            return
-        table = rollout_table(rows)
-        if self._starts_a_part(table):
-            self._commit()
-        first = sum(part.rows for part in self._parts) + sum(pending.num_rows for pending in self._pending)
-        # through the table, so that the tail and the part hold the same float32 values
-        lines = [_tail_line(first + i, row) for i, row in enumerate(table.to_pylist())]
-        _files.append(self._tail, b"".join(lines), sync=self._sync)
-        self._pending.append(table)
+        if rows:
+            self._store.write(self._replay.rows(rollout_table(rows)), self._last_step["train"])
 
     def close(self, state: str = "done") -> None:
         """Commit what is pending and state how the run ended; a second call does nothing."""
@@ -116,11 +176,14 @@ class RunWriter:
             return
         self._open = False
         try:
-            self._commit()
-            write_status(self.path, state, self._last_step["train"])
+            self._store.write([], self._last_step["train"])
+            self._store.settle(state, self._last_step["train"])
         finally:
-            os.close(self._metrics)
-            os.close(self._tail)
+            self._store.store.close()
+            self._lock.release()
+        if gone := self._store.unwritten:
+            told = f"{self.path}: {gone} readings and completions were not recorded ({self.first_failure})"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -137,29 +200,12 @@ class RunWriter:
         if step < self._last_step[kind]:
             raise ValueError(f"{kind} step {step} comes after step {self._last_step[kind]}; write steps in order")
 
-    def _starts_a_part(self, table: pa.Table) -> bool:
-        if not self._pending:
-            return False
-        first, new = (t.column("step")[0].as_py() // self._part_every for t in (self._pending[0], table))
-        return new > first
 
-    def _commit(self) -> None:
-        """Part, manifest, empty tail, in this order: between any two, nothing is lost and nothing counts twice."""
-        if not self._pending:
-            return
-        # a new name even after a failed try: the manifest on disk may name that try's part
-        self._tried += 1
-        parts = [*self._parts, write_part(self.path, self._tried - 1, pa.concat_tables(self._pending))]
-        write_manifest(self.path, parts)
-        # readers skip tail rows that the manifest counts, so a crash from here on is harmless
-        self._parts, self._pending = parts, []
-        try:
-            _files.atomic_write(self.path / TAIL, b"")
-        finally:
-            # the old descriptor may point to a replaced file, where nobody reads
-            os.close(self._tail)
-            self._tail = _files.open_for_append(self.path / TAIL)
-        write_status(self.path, "running", self._last_step["train"])
+def _check_settings(part_every: int, keep: int | None) -> None:
+    if part_every < 1:
+        raise ValueError(f"part_every is {part_every}; give at least 1 step per part")
+    if keep is not None and keep < 0:
+        raise ValueError(f"keep is {keep}; give a number of bytes, or None to keep all")
 
 
 def _number(key: str, value: Any, step: int) -> float:
@@ -167,7 +213,7 @@ def _number(key: str, value: Any, step: int) -> float:
         raise ValueError(f"metric {key!r} at step {step}: the name is taken; rename it")
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"metric {key!r} at step {step} is {value!r}, not one number; leave it out where absent"
         ) from error
@@ -175,7 +221,3 @@ def _number(key: str, value: Any, step: int) -> float:
 
 def _mapping(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-
-def _tail_line(row: int, columns: Mapping[str, Any]) -> bytes:
-    return seal({"row": row, **{name: value for name, value in columns.items() if value is not None}})

@@ -1,0 +1,117 @@
+"""Do readers disturb the writer, and does any reader see what was never written? One writer, eight readers.
+
+    python -m benchmarks.readers --seconds 600
+
+The writer writes steps at the pace of training, in windows that alternate between no reader and all of them. Readers
+read everything there is, over and over, and check it: a step's values follow from its number, steps never go back.
+Prints how often they read, what was wrong, and the writer's CPU seconds per step with readers over those without.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks._result import save
+from forkpoint.record import RecordError, RunWriter, open_run
+
+TOKENS = 40
+ROWS = 16
+
+
+def main(seconds: float = 600, readers: int = 8, pace: float = 0.1, windows: int = 20) -> None:
+    """Write for ``seconds``, a step every ``pace`` seconds, in ``windows`` of equal length with and without readers."""
+    with TemporaryDirectory() as scratch:
+        result = measure(Path(scratch) / "run", seconds=seconds, readers=readers, pace=pace, windows=windows)
+    ratios = [b / a for a, b in zip(result["alone"], result["watched"], strict=True)]
+    told = [f"{result['reads']} reads of the whole run", f"{len(result['faults'])} faults", *result["faults"][:3]]
+    print("\n".join(told))
+    print(
+        f"writer's CPU time per step, with readers over without: {median(ratios):.3f} (median of {len(ratios)} pairs)"
+    )
+    print(save("readers", {"question": "do readers disturb the writer", "ratio": median(ratios), **result}))
+
+
+def measure(path: Path, *, seconds: float, readers: int, pace: float, windows: int) -> dict[str, Any]:
+    """The writer's CPU seconds per step in each window, and what the readers found."""
+    context = multiprocessing.get_context("spawn")
+    stop, reading, found = context.Event(), context.Event(), context.Queue()
+    method = {"name": "grpo", "settings": {}, "intervenes": False}
+    about: dict[str, Any] = {"name": "n", "config": {}, "method": method, "task": "t", "seed": 0, "definitions": {}}
+    writer = RunWriter.create(path, **about)
+    others = [context.Process(target=read, args=(path, stop, reading, found)) for _ in range(readers)]
+    for other in others:
+        other.start()
+    spent: dict[bool, list[float]] = {False: [], True: []}
+    step = 0
+    for window in range(2 * (windows // 2)):
+        reading.set() if window % 2 else reading.clear()
+        end, first, before = time.monotonic() + seconds / windows, step, time.process_time()
+        while time.monotonic() < end:
+            step += 1
+            write(writer, step)
+            time.sleep(pace)
+        spent[window % 2 == 1].append((time.process_time() - before) / (step - first))
+    writer.close()
+    stop.set()
+    reading.set()
+    reports = [found.get(timeout=300) for _ in others]
+    for other in others:
+        other.join()
+    faults = [fault for report in reports for fault in report["faults"]]
+    reads = sum(report["reads"] for report in reports)
+    return {"alone": spent[False], "watched": spent[True], "steps": step, "reads": reads, "faults": faults}
+
+
+def write(writer: RunWriter, step: int) -> None:
+    writer.rollouts([row(step, sample) for sample in range(ROWS)])
+    writer.metrics("train", step, values(step))
+
+
+def values(step: int) -> dict[str, float]:
+    return {f"key{i}": step + i / 7 for i in range(40)}
+
+
+def row(step: int, sample: int) -> dict[str, Any]:
+    numbers = [((step * 31 + sample * 7 + i) % 64) / 64 for i in range(TOKENS)]  # exact in float32
+    return {"kind": "train", "step": step, "sample": sample, "text": f"{step}:{sample}", "entropy": numbers}
+
+
+def read(path: Path, stop: Any, reading: Any, found: Any) -> None:
+    """Read everything again and again; what is wrong goes into ``found`` as text, with the number of reads."""
+    faults: list[str] = []
+    reads = newest = 0
+    while not stop.is_set() or not reads:
+        reading.wait()
+        try:
+            run = open_run(path)
+            wrong = list(looked_at(run, newest))
+            newest = max(newest, run.steps)
+        except RecordError as error:
+            wrong = [str(error)]
+        faults += wrong
+        reads += 1
+    found.put({"reads": reads, "faults": faults})
+
+
+def looked_at(run: Any, newest: int) -> Iterator[str]:
+    """What cannot be: a step that was there and is not, a gap, a value that does not follow from its step."""
+    metrics, rollouts = run.metrics("train"), run.rollouts()
+    if [line["step"] for line in metrics] != list(range(1, len(metrics) + 1)) or len(metrics) < newest:
+        yield f"steps {len(metrics)} after {newest}"
+    for line in metrics:
+        if {key: line[key] for key in values(0)} != values(line["step"]):
+            yield f"values of step {line['step']}"
+    for number, seen in enumerate(rollouts):
+        wanted = row(number // ROWS + 1, number % ROWS)
+        if {key: seen[key] for key in wanted} != wanted:
+            yield f"row {number}"
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
