@@ -3,19 +3,24 @@
 import math
 import operator
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from forkpoint import catalog
 
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+FORM = re.compile(r"\s*([^<>=]+?)\s*(<=|>=|<|>)\s*(\S+)(?:\s+for\s+(\d+))?\s*")
+NEVER_RAISED = "alarm/"
+"""columns that exist only where something happened: a run that defines one and lacks it passes"""
 
 
 class Gate(NamedTuple):
-    """Fails when the value compares true with the limit."""
+    """Fails when each of the last ``patience`` values compares true with the limit."""
 
     key: str
     relation: str
     limit: float
+    patience: int = 1
 
     def fails(self, value: float) -> bool:
         """Whether ``value`` trips the gate.
@@ -26,38 +31,53 @@ class Gate(NamedTuple):
         # nan compares false with everything, so a broken run would pass every gate: it trips them all instead
         return math.isnan(value) or bool(OPERATORS[self.relation](value, self.limit))
 
+    def trips(self, values: Sequence[float]) -> bool:
+        """Whether the last ``patience`` of them all fail; fewer values than that trip nothing.
+
+        >>> [Gate("x", "<", 1.0, 2).trips(values) for values in ([5.0, 0.0, 0.0], [0.0, 5.0], [0.0])]
+        [True, False, False]
+        """
+        return len(values) >= self.patience and all(self.fails(float(v)) for v in values[-self.patience :])
+
     def __str__(self) -> str:
-        return f"{self.key}{self.relation}{self.limit:g}"
+        return f"{self.key}{self.relation}{self.limit:g}" + (f" for {self.patience}" if self.patience > 1 else "")
 
 
 def parse(text: str) -> Gate:
-    """``KEY<VALUE`` with one of < <= > >=, spaces allowed; keys may hold any other character.
+    """``KEY<VALUE`` with one of < <= > >=, then perhaps ``for N``; spaces allowed, keys may hold any other character.
 
     Raises ValueError that shows the form.
 
     >>> parse("pass@8 >= 0.9")
-    Gate(key='pass@8', relation='>=', limit=0.9)
+    Gate(key='pass@8', relation='>=', limit=0.9, patience=1)
+    >>> parse("guard/changed_share<=0 for 10").patience
+    10
     """
-    found = re.fullmatch(r"\s*([^<>=]+?)\s*(<=|>=|<|>)\s*(\S+)\s*", text)
+    found = FORM.fullmatch(text)
     try:
-        gate = Gate(found[1], found[2], float(found[3])) if found else None
+        gate = Gate(found[1], found[2], float(found[3]), int(found[4] or 1)) if found else None
     except ValueError:
         gate = None
-    if gate is None or math.isnan(gate.limit):
-        raise ValueError(f'--fail-if {text!r} is not KEY<NUMBER; write it like "entropy/full<0.05" with < <= > or >=')
+    if gate is None or math.isnan(gate.limit) or gate.patience < 1:
+        raise ValueError(
+            f'--fail-if {text!r} is not KEY<NUMBER; write it like "entropy/full<0.05" with < <= > or >=, '
+            'or "entropy/full<0.05 for 10" for its last ten values'
+        )
     return gate
 
 
 def tripped(gate: Gate, run: Any) -> str:
-    """What tripped ``gate`` at the run's last value, in words; empty where nothing did.
+    """What tripped ``gate`` at the run's last values, in words; empty where nothing did.
 
     Training steps are looked at first, evaluations where only they have the column. ValueError names the nearest
     column where neither has it.
     """
     kinds = [kind for kind in ("train", "eval") if gate.key in run.columns(kind)]
+    if not kinds and gate.key.startswith(NEVER_RAISED) and gate.key in run.header["definitions"]:
+        return ""
     if not kinds:
         known = sorted({*run.columns("train"), *run.columns("eval")})
         raise ValueError(f"--fail-if {gate}: {run.name} has no column {gate.key!r}; {catalog.suggest(gate.key, known)}")
     steps, values = run.column(gate.key, kinds[0])
     told = f"{gate}: {gate.key} is {float(values[-1]):g} at {kinds[0]} step {int(steps[-1])}"
-    return told if gate.fails(float(values[-1])) else ""
+    return told if gate.trips(values.tolist()) else ""

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from forkpoint import alarms
 from forkpoint.config import RunConfig
 from forkpoint.record import RecordError, Run, open_run
 from forkpoint.terminal import visible
@@ -27,12 +28,12 @@ def display() -> Iterator[Show | None]:
 
 
 def line(config: RunConfig) -> str:
-    """One run in one line: step of steps, last accuracy and entropy."""
+    """One run in one line: step of steps, last accuracy and entropy, alarms and what the newest says."""
     if not (config.folder / "run.json").exists():
         return f"{config.title}  waiting"
     try:
         run = open_run(config.folder)
-        return f"{config.title}  step {run.steps} of {config.steps}{_readings(run)}"
+        return f"{config.title}  step {run.steps} of {config.steps}{_readings(run)}{_alarms(run)}"
     except RecordError as error:
         return f"{config.title}  {error}"
 
@@ -60,3 +61,11 @@ def _readings(run: Run) -> str:
     shown = {"accuracy": ("accuracy", "eval"), "entropy": ("entropy/full", "train")}
     present = {name: run.column(key, kind)[1] for name, (key, kind) in shown.items() if key in run.columns(kind)}
     return "".join(f"  {name} {values[-1]:.3f}" for name, values in present.items())
+
+
+def _alarms(run: Run) -> str:
+    found = alarms.recorded(run.metrics("train"))
+    if not found:
+        return ""
+    step, name = found[-1]
+    return f"  {len(found)} alarm{'s' if len(found) > 1 else ''}, at step {step}: {alarms.meaning(name)}"

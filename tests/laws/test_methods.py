@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from typing import get_args
 
 import pytest
 import torch
@@ -135,8 +136,8 @@ def test_needs_off_policy_is_honest(name):
 def test_every_setting_matters(name):
     """A knob that moves nothing would be a knob that lies."""
     method = lively(name)
-    for setting, value in method.settings.items():
-        turned = method.with_knobs(**{setting: value / 2})
+    for setting in method.settings:
+        turned = method.with_knobs(**{setting: another_value(method, setting)})
         steps = [random_step(seed) for seed in range(30)]
         assert any(float(method.step_loss(step)) != float(turned.step_loss(step)) for step in steps), setting
 
@@ -232,8 +233,8 @@ def test_defaults_are_echoed_and_the_name_is_the_file(name):
 @every_method
 def test_knobs_rebuild_the_method(name):
     method, step = lively(name), random_step(1)
-    for setting, value in method.settings.items():
-        knobs = {setting: value / 2}
+    for setting in method.settings:
+        knobs = {setting: another_value(method, setting)}
         turned = method.with_knobs(**knobs)
         assert turned.settings == {**method.settings, **knobs} and turned.name == name
         assert same_plan(turned.plan(step, key=(1, 2)), method.plan(step, knobs, (1, 2)))
@@ -265,7 +266,7 @@ def test_a_setting_out_of_range_is_refused_in_one_line(name, value):
 
 @every_method
 def test_a_whole_number_is_a_number(name):
-    for setting, value in build(name).settings.items():
+    for setting, value in numbers(build(name).settings).items():
         whole = int(max(value, 1.0))
         assert build(name, **{setting: whole}).settings[setting] == float(whole)
 
@@ -286,6 +287,18 @@ def test_every_method_names_its_source_and_shows_a_number(name):
     module = import_module(f"forkpoint.methods.{name}")
     assert re.search(r"arXiv:\d{4}\.\d{5}", module.__doc__.partition("\n")[0])
     assert ">>> " in catalog.get("methods", name).__doc__
+
+
+def numbers(settings):
+    return {setting: value for setting, value in settings.items() if not isinstance(value, str)}
+
+
+def another_value(method, setting):
+    """Half of a number, or another of the words that the setting may be."""
+    if setting in numbers(method.settings):
+        return method.settings[setting] / 2
+    words = get_args(inspect.signature(catalog.get("methods", method.name)).parameters[setting].annotation)
+    return next(word for word in words if word != method.settings[setting])
 
 
 def rows_of(step):

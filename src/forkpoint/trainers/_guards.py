@@ -1,0 +1,128 @@
+"""Guards of a trainer's step that need more than one ``StepBatch``: the method, its plan, or the reward functions.
+
+    guard/changed_share     tokens whose gradient weight the method changed / the step's tokens
+    guard/empty_selection   1 where a method with credit rules selected no token of the whole step
+    guard/reward_outside    rewards outside the range that their function declares / its rewards
+
+They read what passes by: no model is run, nothing is drawn.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from forkpoint import alarms
+from forkpoint.batch import Definition, Mean, Mergeable, Plan, StepBatch
+from forkpoint.methods import Method
+from forkpoint.methods._changed import changed, selected
+from forkpoint.metrics.dead_groups import dead_groups
+from forkpoint.metrics.duplicate_groups import duplicate_groups
+
+OnAlarm = Literal["log", "checkpoint", "stop"]
+_WHOLE = "whole completions"
+DEFINITIONS = (
+    Definition(
+        "guard/changed_share",
+        "tokens where d loss / d log p is not that of plain policy gradient, -r A, or d loss / d entropy is not 0; "
+        "0: the method did nothing",
+        "over the step's tokens",
+        "share",
+    ),
+    Definition(
+        "guard/empty_selection",
+        "1 where the plan marked, removed and re-weighted no token, else 0; for methods with credit rules",
+        "over the whole step, all micro-batches and processes",
+        "1 or 0",
+    ),
+    Definition(
+        "guard/reward_outside",
+        "rewards outside the range that their function declares as reward_range; absent where none does",
+        "over the rollout's rewards from such functions",
+        "share",
+        token_set=_WHOLE,
+    ),
+    *(
+        Definition(
+            f"{alarms.PREFIX}{name}",
+            f"1 at the step where it is raised: {condition}",
+            condition.sentence,
+            "1 or absent",
+        )
+        for name, condition in alarms.CONDITIONS.items()
+    ),
+)
+
+
+class Empty(NamedTuple):
+    """Whether nothing was selected, over parts: 1 or 0. An empty part does not make an empty whole.
+
+    >>> Empty(0).value, (Empty(0) + Empty(3)).value
+    (1.0, 0.0)
+    """
+
+    num_selected: int
+
+    def __add__(self, other: "Empty") -> "Empty":  # type: ignore[override]  # a tuple's + would concatenate
+        return Empty(self.num_selected + other.num_selected)
+
+    @property
+    def value(self) -> float:
+        return float(self.num_selected == 0)
+
+
+def plan_guards(step: StepBatch, plan: Plan, method: Method) -> dict[str, Mergeable]:
+    """What the method did to some rows of the step, under the same rows of its plan."""
+    found: dict[str, Mergeable] = {
+        "guard/changed_share": Mean(float(changed(method, step, plan).sum()), float(step.mask.sum()))
+    }
+    if method.credit:
+        found["guard/empty_selection"] = Empty(int(selected(step, plan).sum()))
+    return found
+
+
+def group_guards(batch: dict[str, Any], mask: Tensor) -> dict[str, Mergeable]:
+    """Dead and duplicate groups of a rollout, before it is shuffled and cut; ``batch`` has identities and rewards."""
+    unknown = torch.zeros(mask.shape, device=mask.device)  # these metrics read no log-prob, and there is none yet
+    step = StepBatch(
+        logp=unknown,
+        logp_old=unknown,
+        mask=mask.bool(),
+        advantage=batch["advantages"],
+        token_ids=batch["completion_ids"],
+        reward=batch["forkpoint_reward"],
+        group=batch["forkpoint_group"],
+    )
+    return {"guard/dead_group_share": dead_groups(step), "guard/duplicate_group_share": duplicate_groups(step)}
+
+
+def range_guards(functions: Sequence[Any], rewards: Float[Tensor, "B F"]) -> dict[str, Mergeable]:
+    """The share of rewards outside their function's ``reward_range = (low, high)``; nothing where none declares one.
+
+    A function declares it as an attribute: ``my_reward.reward_range = (0.0, 1.0)``. nan is no reward.
+    """
+    outside = scored = 0
+    declared = [getattr(function, "reward_range", None) for function in functions]
+    for bounds, values in zip(declared, rewards.T, strict=True):
+        if bounds is not None:
+            low, high = bounds
+            outside += int(((values < low) | (values > high)).sum())
+            scored += int((~values.isnan()).sum())
+    return {"guard/reward_outside": Mean(outside, scored)} if any(bounds is not None for bounds in declared) else {}
+
+
+def sound(found: Sequence[alarms.Alarm], control: Any, *, on_alarm: OnAlarm, aloud: bool) -> dict[str, float]:
+    """Say what was raised, ask the trainer to save and to stop as ``on_alarm`` says, and return the columns of it.
+
+    ``control`` is transformers' TrainerControl. Without a logging configuration a line goes to stderr.
+    """
+    if found and on_alarm != "log":
+        # after an error the weights may be broken, and saving them could push out the last good ones
+        control.should_save = control.should_save or all(alarm.severity != "error" for alarm in found)
+        control.should_training_stop = control.should_training_stop or on_alarm == "stop"
+    for alarm in found if aloud else ():
+        logging.getLogger("forkpoint").warning("forkpoint: %s: %s", alarm.severity, alarm)
+    return {f"{alarms.PREFIX}{alarm.name}": 1.0 for alarm in found}
