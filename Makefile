@@ -31,10 +31,15 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.watching $(ARGS)
+	$(BIN)/python -m benchmarks.watching
+	$(BIN)/python -m benchmarks.selection
+	$(BIN)/python -m benchmarks.records
+	$(BIN)/python -m benchmarks.readers
 
+# large counts; what is done is kept, so a second call goes on: the kills in runs/campaign, the rest file by file
 campaign: $(VENV)/.dev
-	$(BIN)/python -m pytest -q tests/laws tests/metrics --hypothesis-profile=campaign $(ARGS)
+	$(BIN)/python -m tests.trainers.kills --random-kills 200 --targeted 50 --out runs/campaign/kills
+	$(BIN)/python -m tests.campaign --out runs/campaign $(ARGS)
 
 phenomenon: $(VENV)/.train
 	$(BIN)/python -m forkpoint.studies.entropy_spent $(ARGS)

@@ -107,7 +107,7 @@ def test_the_version_is_the_package_s(forkpoint_: Forkpoint):
         (["train", "--stpes", "3"], "Unrecognized options: --stpes, 3; did you mean --steps?"),
         (["train", "--steps", "ten"], "Error parsing --steps: invalid literal for int() with base 10: 'ten'"),
         (["train", "--steps", "0"], "--steps 0: input should be greater than 0"),
-        (["train", "--settings", "share"], "Error parsing --settings"),
+        (["train", "--settings", "share"], "Error parsing --settings: 'share' is no NAME=VALUE such as coef=0.5"),
         (["forecast"], "Missing from forkpoint forecast: RUN"),
         (["forecast", "nowhere"], "nowhere: no such run folder"),
         (["report"], "report: name one run folder"),
@@ -207,12 +207,14 @@ def test_a_terminal_that_cannot_show_a_character_gets_a_question_mark():
 
 
 def test_flags_stand_over_the_file_and_the_file_over_the_defaults(forkpoint_: Forkpoint):
-    Path("run.yaml").write_text("method: kl_cov\nsettings: {share: 0.02, coef: 0.5}\nsteps: 40\n")
-    told = forkpoint_("train", "--config=run.yaml", "--steps", "8", "--settings", "coef=2", "--print-config")
+    Path("run.yaml").write_text("method: kl_cov\nsettings: {share: 2e-2, coef: 0.5}\nsteps: 40\n")
+    told = forkpoint_(
+        "train", "--config=run.yaml", "--steps", "8", "--settings", "coef=2", "at=rollout", "--print-config"
+    )
     resolved = yaml.safe_load(told.out)
     assert told.code == 0
     assert (resolved["method"], resolved["steps"]) == ("kl_cov", 8)
-    assert resolved["settings"] == {"share": 0.02, "coef": 2.0}
+    assert resolved["settings"] == {"share": 0.02, "coef": 2.0, "at": "rollout"}
     assert resolved["learning_rate"] == RunConfig().learning_rate
 
 
@@ -226,6 +228,7 @@ def test_the_printed_config_is_a_config(forkpoint_: Forkpoint):
     [
         ("stpes: 3", "run.yaml: no key 'stpes'; did you mean 'steps'?"),
         ("steps: many", "run.yaml: steps = 'many'"),
+        ("settings: {share: yes}", "run.yaml: settings.share = True: value error, a setting is a number or a word"),
         ("- 1", "run.yaml: holds list"),
         ("a: [", "run.yaml: not YAML"),
         ("model: !!python/object/apply:os.getcwd []", "run.yaml: not YAML"),
@@ -261,7 +264,8 @@ def test_train_passes_the_config_on_and_prints_the_run_folder(forkpoint_: Forkpo
 def test_train_will_not_write_over_a_run(forkpoint_: Forkpoint):
     write_run(Path("taken"))
     told = forkpoint_("train", "--out", "taken")
-    assert (told.code, "choose another --out, or replace it with --overwrite" in told.error) == (2, True)
+    remedy = "go on with it with --resume, replace it with --overwrite, or choose another --out"
+    assert (told.code, remedy in told.error) == (2, True)
 
 
 OUTSIDE = """
@@ -410,7 +414,7 @@ def test_methods_lists_what_the_folder_holds(forkpoint_: Forkpoint):
         assert re.search(rf"^ {name} ", told.out, re.MULTILINE)
     listed = json.loads(forkpoint_("methods", "--json").out)
     kl_cov = next(entry for entry in listed if entry["name"] == "kl_cov")
-    assert kl_cov["settings"] == {"share": 0.002, "coef": 1.0}
+    assert kl_cov["settings"] == {"share": 0.002, "coef": 1.0, "at": "update"}
     assert kl_cov["flags"]["needs_off_policy"] is True
     assert kl_cov["sources"] == ["2505.22617"]
 
@@ -480,6 +484,29 @@ def test_doctor_finds_nothing_wrong_with_a_sound_run_and_the_fault_of_a_damaged_
     assert "metrics.jsonl" in told.out
     assert json.loads(forkpoint_("doctor", "run", "--json").out)[0]["file"].endswith("metrics.jsonl")
     assert forkpoint_("forecast", "run").code == 4
+
+
+def test_doctor_repairs_what_it_can_once_and_names_the_rest(forkpoint_: Forkpoint):
+    run = write_run(Path("run"))
+    lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(b"".join([*lines[:3], b"x" + lines[3], *lines[4:], b"half"]))
+    told = forkpoint_("doctor", "run", "--repair")
+    assert told.code == 0 and told.out.count("\n") == 3, told.out
+    assert "half a line dropped" in told.out and "1 damaged lines moved to run/damaged/metrics.jsonl" in told.out
+    assert forkpoint_("doctor", "run", "--repair").out == "run: no problems\n"
+    assert open_run(run).lost_lines == 1
+    (run / "manifest.json").unlink()
+    told = forkpoint_("doctor", "run", "--repair", "--json")
+    found = json.loads(told.out)
+    assert (told.code, found["repaired"]) == (4, []) and found["problems"][0]["file"].endswith("manifest.json")
+    assert forkpoint_("doctor", "--repair").error.startswith("--repair: name the run folder")
+
+
+def test_doctor_repairs_no_run_that_is_being_written(forkpoint_: Forkpoint):
+    writer = RunWriter.create(Path("run"), name="n", config={}, method=GRPO, task="t", seed=0, definitions={})
+    told = forkpoint_("doctor", "run", "--repair")
+    assert told.code == 4 and f"run: is being written by process {os.getpid()}" in told.error
+    writer.close()
 
 
 def test_doctor_lists_what_is_installed(forkpoint_: Forkpoint):

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "labels": set(),
     "signatures": set(),
+    "alarms": {"gates"},
     # tensors
     "metrics": {"batch"},
     "roles": {"batch"},
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # runs on disk, without torch
     "record": set(),
     "forecasts": {"record"},
-    "report": {"record", "forecasts"},
+    "report": {"record", "forecasts", "alarms"},
     "view": {"record", "forecasts", "report"},
     # problems and policies
     "verify": set(),
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policies": set(),
     "papers": set(),
     # what puts them together
-    "trainers": TENSORS | RUNS | PROBLEMS | {"controllers"},
+    "trainers": TENSORS | RUNS | PROBLEMS | {"controllers", "alarms"},
     "recipes": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress"},
     "studies": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress", "recipes"},
     # the command line
@@ -52,14 +53,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gates": set(),
     "flags": set(),
     "exits": {"terminal", "doctor"},
-    "progress": {"record", "terminal"},
-    "cli": RUNS | COMMAND_LINE | {"report", "papers", "recipes", "studies"},
+    "progress": {"record", "terminal", "alarms"},
+    "cli": RUNS | COMMAND_LINE | {"alarms", "report", "papers", "recipes", "studies"},
     "__main__": {"cli"},
 }
 
 WITHOUT_TORCH = {
     *("catalog", "cli", "config", "controllers", "doctor", "exits", "flags", "forecasts", "gates", "labels", "papers"),
-    *("progress", "record", "report", "signatures", "terminal", "view"),
+    *("alarms", "progress", "record", "report", "signatures", "tasks", "terminal", "verify", "view"),
 }
 """a laptop without torch must be able to run these"""
 

@@ -16,6 +16,7 @@ from forkpoint import __version__, catalog, exits, flags, terminal
 
 if TYPE_CHECKING:
     from forkpoint.forecasts import Backtest, Fit
+    from forkpoint.gates import Gate
     from forkpoint.record.read import Run
 
 Names = tyro.conf.Positional[tuple[str, ...]]
@@ -27,6 +28,7 @@ Every verb has --help. --version prints the version; --debug adds the traceback 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     terminal.replace_unencodable()
+    terminal.one_line_warnings()
     words = list(sys.argv[1:] if argv is None else argv)
     kept = [word for word in words if word != "--debug"]
     return exits.run(lambda: _dispatch(kept), debug=kept != words)
@@ -53,12 +55,20 @@ def demo(*, short: bool = False, out: str = "runs/demo", seed: int = 0) -> int:
     return exits.DONE
 
 
-def train(run: flags.RunFlags, *, config: str = "", print_config: bool = False) -> int:
+def train(
+    run: flags.RunFlags,
+    *,
+    config: str = "",
+    print_config: bool = False,
+    fail_if: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+) -> int:
     """Train a policy with a method, through TRL, and record the run.
 
     Args:
         config: YAML file of these settings; flags change what it says
         print_config: print the resolved config as YAML and stop
+        fail_if: KEY<NUMBER, with < <= > or >=, and "for N": exit with 3 if it is true of the column's last (N) values
+            when the run is done; repeatable
     """
     if print_config:
         import yaml
@@ -67,17 +77,28 @@ def train(run: flags.RunFlags, *, config: str = "", print_config: bool = False) 
         return exits.DONE
     from forkpoint.record.schema import HEADER
 
-    if (run.folder / HEADER).exists() and not run.overwrite:
-        raise ValueError(f"{run.folder}: holds a run already; choose another --out, or replace it with --overwrite")
-    from forkpoint import progress
+    if (run.folder / HEADER).exists() and not (run.overwrite or run.resume):
+        remedy = "go on with it with --resume, replace it with --overwrite, or choose another --out"
+        raise ValueError(f"{run.folder}: holds a run already; {remedy}")
+    from forkpoint import alarms, gates, progress
     from forkpoint.recipes.train import train as run_training
+
+    asked = [gates.parse(gate) for gate in fail_if]  # before the run: a misspelt one must not cost it
 
     # for module:function names; an installed script does not see the folder it is called in. Last: it shadows nothing
     sys.path.append(str(Path.cwd()))
 
-    with progress.display() as show:
-        terminal.say(run_training(run, show=show))
-    return exits.DONE
+    try:
+        with progress.display() as show:
+            folder = run_training(run, show=show)
+    except KeyboardInterrupt:
+        terminal.note(f"forkpoint: {run.folder} can go on: the same command with --resume instead of --overwrite")
+        raise
+    terminal.say(folder)
+    failed = bool(asked) and _failed_gates(_open(folder), asked)
+    # by the last step: a run that was stopped once and resumed has an older alarm and is done
+    stopped = run.on_alarm == "stop" and alarms.recorded(_open(folder).metrics("train")[-1:])
+    return exits.GATE if failed or stopped else exits.DONE
 
 
 def forecast(
@@ -92,22 +113,21 @@ def forecast(
     Args:
         run: run folder
         anyway: fit a run whose method acts on entropy, where the law is not claimed
-        fail_if: KEY<NUMBER, with < <= > or >=: exit with 3 if it is true of the column's last value; repeatable
+        fail_if: KEY<NUMBER, with < <= > or >=, and "for N": exit with 3 if it is true of the column's last (N) values;
+            repeatable
         json: print JSON
     """
     from forkpoint import forecasts, gates
 
     opened = _open(run)
-    told = [gates.tripped(gates.parse(gate), opened) for gate in fail_if]
-    for line in filter(None, told):
-        terminal.note(f"forkpoint: gate failed: {line}")
+    failed = _failed_gates(opened, [gates.parse(gate) for gate in fail_if])
     fits, backtest = forecasts.forecast(opened, anyway=anyway), _backtest(opened)
     if json:
         terminal.as_json({"run": opened.name, "fits": fits, "backtest": backtest})
     else:
         _print_fits(fits)
         terminal.say(backtest if isinstance(backtest, str) else _sentence(backtest))
-    return exits.GATE if any(told) else exits.DONE
+    return exits.GATE if failed else exits.DONE
 
 
 def report(runs: Names, *, out: str = "report.html") -> int:
@@ -149,7 +169,7 @@ def methods(name: tyro.conf.Positional[str] = "", *, json: bool = False) -> int:
 
 
 def ls(path: tyro.conf.Positional[str] = "runs", *, json: bool = False) -> int:
-    """List the runs at or directly below a folder, with their last accuracy and entropy.
+    """List the runs at or directly below a folder, with their last accuracy and entropy, and how many alarms.
 
     Args:
         path: folder
@@ -164,7 +184,7 @@ def ls(path: tyro.conf.Positional[str] = "runs", *, json: bool = False) -> int:
         terminal.as_json(rows)
     elif rows:
         cells = [[terminal.number(v) if v is None or isinstance(v, float) else v for v in r.values()] for r in rows]
-        terminal.table(tuple(rows[0]), cells, right=("steps", "accuracy", "entropy"))
+        terminal.table(tuple(rows[0]), cells, right=("steps", "accuracy", "entropy", "alarms"))
     else:
         terminal.note(f"no runs in {path}; forkpoint train makes one")
     return exits.DAMAGED if any(row["state"] == "damaged" for row in rows) else exits.DONE
@@ -188,14 +208,17 @@ def cite(names: Names = ()) -> int:
     return exits.DONE
 
 
-def doctor(run: tyro.conf.Positional[str] = "", *, json: bool = False) -> int:
+def doctor(run: tyro.conf.Positional[str] = "", *, repair: bool = False, json: bool = False) -> int:
     """Check this installation, or the files of a run.
 
     Args:
         run: run folder; without one, the installation is checked
+        repair: put right what can be: damaged lines are moved to RUN/damaged, and each thing done is printed
         json: print JSON
     """
-    return _check_run(run, json) if run else _check_installation(json)
+    if repair and not run:
+        raise ValueError("--repair: name the run folder to repair; forkpoint ls lists them")
+    return _check_run(run, json, repair) if run else _check_installation(json)
 
 
 _LISTED = (demo, train, forecast, report, methods, ls, cite, doctor)
@@ -222,6 +245,16 @@ def _open(path: str | Path) -> "Run":
     if not Path(path).is_dir():
         raise ValueError(f"{path}: no such run folder; forkpoint ls lists the runs there are")
     return read.open_run(path)
+
+
+def _failed_gates(run: "Run", asked: "Sequence[Gate]") -> bool:
+    """Whether one of them tripped; each that did is a line."""
+    from forkpoint import gates
+
+    told = [line for gate in asked if (line := gates.tripped(gate, run))]
+    for line in told:
+        terminal.note(f"forkpoint: gate failed: {line}")
+    return bool(told)
 
 
 def _print_fits(fits: "Sequence[Fit]") -> None:
@@ -259,14 +292,16 @@ def _sentence(backtest: "Backtest") -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     """One line of ``ls``; a run that cannot be read is listed as damaged, so that it hides no other."""
+    from forkpoint import alarms
     from forkpoint.record import RecordError, read
 
-    row: dict[str, Any] = dict.fromkeys(("run", "method", "task", "steps", "state", "accuracy", "entropy"))
+    row: dict[str, Any] = dict.fromkeys(("run", "method", "task", "steps", "state", "accuracy", "entropy", "alarms"))
     row["run"] = str(folder)
     try:
         run = read.open_run(folder)
         row |= {"method": run.header["method"].get("name"), "task": run.header["task"], "steps": run.steps}
         row |= {"accuracy": _last(run, "accuracy"), "entropy": _last(run, "entropy/full")}
+        row["alarms"] = len(alarms.recorded(run.metrics("train")))
         row["state"] = run.status.get("state")
     except RecordError as error:
         terminal.note(f"forkpoint: {error}")
@@ -291,15 +326,16 @@ def _method_named(name: str) -> str:
     return str(_open(name).header["method"].get("name"))
 
 
-def _check_run(path: str, json: bool) -> int:
-    from forkpoint.record import check
+def _check_run(path: str, json: bool, mend: bool) -> int:
+    from forkpoint.record import check, repair
 
+    done = repair.repair(path) if mend else []
     problems = check.check(path)
     if json:
-        terminal.as_json(problems)
+        terminal.as_json({"repaired": done, "problems": problems} if mend else problems)
     else:
-        for problem in problems or [f"{path}: no problems"]:
-            terminal.say(problem)
+        for line in [*done, *problems] or [f"{path}: no problems"]:
+            terminal.say(line)
     return exits.DAMAGED if problems else exits.DONE
 
 

@@ -1,14 +1,31 @@
 """The settings of one run, as a checked model: what a YAML file holds and what the flags change. Needs no torch."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from forkpoint import catalog
 
 Positive = Annotated[int, Field(gt=0)]
+
+
+def number_or_word(value: object) -> float | str:
+    """A method's setting. A text that says a number is one: YAML takes 1e-3 for a text, and a command line everything.
+
+    >>> number_or_word("1e-3"), number_or_word("rollout")
+    (0.001, 'rollout')
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a setting is a number or a word")
+    try:
+        return float(value)
+    except ValueError:
+        return str(value)
+
+
+Setting = Annotated[float | str, PlainValidator(number_or_word)]
 
 
 class RunConfig(BaseModel):
@@ -22,7 +39,7 @@ class RunConfig(BaseModel):
     """problems and score: a task's name, or 'module:function'"""
     method: str = "grpo"
     """how the update is made: a method's name, or 'module:function'"""
-    settings: dict[str, float] = Field(default_factory=dict)
+    settings: dict[str, Setting] = Field(default_factory=dict)
     """the method's settings, where they differ from the paper's"""
     name: str = ""
     """what the run is called on the page; the method's name where empty"""
@@ -56,8 +73,22 @@ class RunConfig(BaseModel):
     """samples per held-out problem; pass@k is estimated for k up to this"""
     record_rollouts: Annotated[int, Field(ge=0)] = 16
     """completions kept per rollout and per evaluation; 0 keeps none"""
+    no_verdict: Literal["leave_out", "wrong"] = "leave_out"
+    """a completion whose verdict is none (out of time, a crash): out of its group's baseline, or worth 0"""
+    on_alarm: Literal["log", "checkpoint", "stop"] = "log"
+    """what an alarm does besides a line on stderr and in the record: nothing, save a checkpoint, or save and stop"""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 leaves torch's own choice"""
+    save_every: Annotated[int, Field(ge=0)] = 20
+    """optimizer steps between checkpoints, in the run folder's checkpoints/; 0 saves none"""
+    keep_checkpoints: Positive = 2
+    """complete checkpoints to keep, the newest"""
+    keep_mb: Annotated[float, Field(gt=0)] | None = None
+    """most megabytes of recorded completions to keep, the newest; None keeps all"""
+    strict_log: bool = False
+    """stop where the record cannot be written (a full disk); else train on and write it when there is room"""
+    resume: bool = False
+    """go on with the run that is in the folder, from its newest complete checkpoint, or from the start without one"""
     overwrite: bool = False
     """replace a run that is already in the folder"""
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
-from forkpoint.config import RunConfig, read_config
+from forkpoint.config import RunConfig, Setting, number_or_word, read_config
 
 RunFlags = Annotated[RunConfig, tyro.conf.arg(name="")]
 """every field of ``RunConfig`` as a flag; defaults come from ``--config FILE`` where it is given"""
@@ -79,18 +79,18 @@ def _config_named(words: list[str]) -> str:
     return named
 
 
-def _settings_as_pairs(base: dict[str, float]) -> tyro.constructors.ConstructorRegistry:
+def _settings_as_pairs(base: dict[str, float | str]) -> tyro.constructors.ConstructorRegistry:
     """``--settings share=0.02 coef=1``, added to what the YAML file set."""
     registry = tyro.constructors.ConstructorRegistry()
 
     @registry.primitive_rule
     def pairs(info: tyro.constructors.PrimitiveTypeInfo) -> Any:  # pyright: ignore[reportUnusedFunction]
-        if info.type != dict[str, float]:
+        if info.type != dict[str, Setting]:
             return None
         return tyro.constructors.PrimitiveConstructorSpec(
             nargs="*",
             metavar="NAME=VALUE",
-            instance_from_str=lambda words: base | {name: float(value) for name, _, value in map(_split, words)},
+            instance_from_str=lambda words: base | dict(map(_pair, words)),
             is_instance=lambda value: isinstance(value, dict),
             str_from_instance=lambda settings: [f"{name}={value}" for name, value in settings.items()],
         )
@@ -98,8 +98,11 @@ def _settings_as_pairs(base: dict[str, float]) -> tyro.constructors.ConstructorR
     return registry
 
 
-def _split(pair: str) -> tuple[str, str, str]:
-    return pair.partition("=")
+def _pair(word: str) -> tuple[str, float | str]:
+    name, _, value = word.partition("=")
+    if not value:
+        raise ValueError(f"{word!r} is no NAME=VALUE such as coef=0.5")
+    return name, number_or_word(value)
 
 
 def _one_line(box: str) -> str:

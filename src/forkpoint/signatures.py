@@ -36,7 +36,7 @@ def declared(folder: str, name: str, *, builds: str = "Method") -> Declared:
     Raises ValueError where the folder has no such member, or its file no function of that name.
 
     >>> declared("methods", "kl_cov").settings
-    {'share': 0.002, 'coef': 1.0}
+    {'share': 0.002, 'coef': 1.0, 'at': 'update'}
     """
     if name not in catalog.names(folder):
         raise ValueError(f"no {name!r} in {folder}; {catalog.suggest(name, catalog.names(folder))}")

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -19,6 +20,15 @@ def replace_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def one_line_warnings() -> None:
+    """A warning is a line on stderr that begins as an error does, without the line of code that raised it."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        note(f"forkpoint: warning: {visible(message)}")
+
+    warnings.showwarning = show
 
 
 def visible(text: object) -> str:

@@ -1,6 +1,7 @@
 """The whole line, small: configuration to run folder, twice, and what goes wrong in one line."""
 
 import json
+import shutil
 
 import pytest
 from safetensors.torch import load_file
@@ -23,7 +24,8 @@ def test_a_run_leaves_a_record_with_everything_the_page_needs(tmp_path):
     config = RunConfig(method="kl_cov", settings={"share": 0.1}, out=str(tmp_path / "run"), **SMALL)
     run = open_run(train(config))
     assert run.status["state"] == "done"
-    assert run.header["method"] == {"name": "kl_cov", "settings": {"share": 0.1, "coef": 1.0}, "intervenes": True}
+    settings = {"share": 0.1, "coef": 1.0, "at": "update"}
+    assert run.header["method"] == {"name": "kl_cov", "settings": settings, "intervenes": True}
     assert run.header["config"] == config.model_dump()
     assert [row["step"] for row in run.metrics("train")] == [1, 2]
     assert [row["step"] for row in run.metrics("eval")] == [0, 1, 2]
@@ -38,12 +40,26 @@ def test_a_run_leaves_a_record_with_everything_the_page_needs(tmp_path):
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
     def trained(seed, name):
-        run = open_run(train(RunConfig(seed=seed, out=str(tmp_path / name), **SMALL)))
-        return [{k: v for k, v in row.items() if "time" not in k} for row in run.metrics("train")]
+        return _rows(train(RunConfig(seed=seed, out=str(tmp_path / name), **SMALL)))
 
     first = trained(1, "a")
     assert first == trained(1, "b")
     assert first != trained(2, "c")
+
+
+def test_a_run_that_was_cut_off_goes_on_with_resume(tmp_path):
+    """From its newest checkpoint where there is one, else from the start; either way to the same end."""
+    config = RunConfig(out=str(tmp_path / "whole"), **SMALL | {"steps": 3, "save_every": 2})
+    whole = _rows(train(config))
+    cut = config.model_copy(update={"out": str(tmp_path / "cut"), "resume": True})
+    train(cut)
+    for saved in ("checkpoint-3", "checkpoint-2"):
+        shutil.rmtree(tmp_path / "cut" / "checkpoints" / saved)
+        assert _rows(train(cut)) == whole
+
+
+def _rows(folder):
+    return [{k: v for k, v in row.items() if "time" not in k} for row in open_run(folder).metrics()]
 
 
 def test_a_folder_with_a_run_is_kept_unless_told_otherwise(tmp_path):
@@ -122,6 +138,7 @@ def test_side_by_side_keeps_what_is_done_and_names_the_log_of_what_fails(tmp_pat
 def test_a_reward_without_a_verdict_is_none():
     class Unsure(Task):
         name = "unsure"
+        in_process = "compares two words"
 
         def read(self, prompt):
             return prompt
@@ -130,6 +147,7 @@ def test_a_reward_without_a_verdict_is_none():
             return Verdict("none", "out of time") if text == "?" else Verdict("correct" if text == "1" else "wrong")
 
     assert TaskReward(Unsure())(["p"] * 3, ["1", "0", "?"]) == [1.0, 0.0, None]
+    assert TaskReward(Unsure(), no_verdict="wrong")(["p"] * 3, ["1", "0", "?"]) == [1.0, 0.0, 0.0]
     assert TaskReward(countdown()).__name__ == "countdown_reward"
 
 

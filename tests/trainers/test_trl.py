@@ -203,5 +203,5 @@ def test_a_trl_without_what_we_rely_on_is_refused_with_its_version():
         def compute_loss(self):
             raise AssertionError
 
-    with pytest.raises(HostError, match=r"trl 1\..* has no _generate_and_score_completions, _buffered"):
+    with pytest.raises(HostError, match=r"trl 1\..* has no _generate_and_score_completions, _calculate_rewards"):
         _trl_host.check_host(Changed())

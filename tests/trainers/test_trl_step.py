@@ -5,6 +5,7 @@ import torch
 from tests.trainers.conftest import same
 from trl import GRPOTrainer
 
+from forkpoint.trainers import _trl_step
 from forkpoint.trainers.trl import manage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
@@ -12,6 +13,8 @@ CUTS = [(32, 1), (16, 2), (8, 4)]
 METHODS = {
     "kl_cov": {"method": "kl_cov", "share": 0.05},
     "clip_cov": {"method": "clip_cov", "share": 0.03, "low": 0.05, "high": 50.0},
+    "kl_cov at rollout": {"method": "kl_cov", "share": 0.05, "at": "rollout"},
+    "clip_cov at rollout": {"method": "clip_cov", "share": 0.03, "low": 0.05, "high": 50.0, "at": "rollout"},
 }
 
 
@@ -40,6 +43,19 @@ def test_the_same_tokens_however_the_step_is_cut(train, settings):
     for tokens, steps in cut:
         assert tokens == whole[0]
         assert torch.tensor(steps) == pytest.approx(torch.tensor(whole[1]), rel=1e-3, abs=1e-5)
+
+
+def test_selecting_at_the_rollout_needs_no_extra_pass(train, monkeypatch):
+    """The sampler's log-probs are there already; today's are not, which the second half shows."""
+
+    def scored(*_):
+        raise AssertionError("an extra pass was made")
+
+    monkeypatch.setattr(_trl_step, "scored", scored)
+    tokens, _ = selected(train, CUTS[1], **METHODS["kl_cov at rollout"])
+    assert all(len(chosen) > 20 for chosen in tokens)
+    with pytest.raises(AssertionError, match="an extra pass"):
+        selected(train, CUTS[1], **METHODS["kl_cov"])
 
 
 def test_micro_batch_scope_selects_others(train):

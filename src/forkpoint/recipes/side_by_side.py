@@ -49,20 +49,23 @@ def side_by_side(configs: Sequence[RunConfig], *, show: Show | None = None, at_o
 
 def is_done(config: RunConfig) -> bool:
     """Whether the folder holds a finished run of these settings by this version; where it lies does not matter."""
+    return _began(config) and open_run(config.folder).status["state"] == "done"
+
+
+def _began(config: RunConfig) -> bool:
+    """Whether the folder holds a run of these settings by this version, finished or not."""
     if not (config.folder / "run.json").exists():
         return False
-    run = open_run(config.folder)
-    if run.status["state"] != "done" or run.header["forkpoint"] != __version__:
-        return False
-    return _decides(run.header["config"]) == _decides(config.model_dump())
+    header = open_run(config.folder).header
+    return header["forkpoint"] == __version__ and _decides(header["config"]) == _decides(config.model_dump())
 
 
 def _decides(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in ("out", "overwrite")}
+    return {key: value for key, value in settings.items() if key not in ("out", "overwrite", "resume")}
 
 
 def _stored(config: RunConfig) -> RunConfig:
-    return config.model_copy(update={"overwrite": True})
+    return config.model_copy(update={"resume": True} if _began(config) else {"overwrite": True})
 
 
 def _start(config: RunConfig) -> "subprocess.Popen[bytes]":

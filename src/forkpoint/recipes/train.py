@@ -3,15 +3,19 @@
 import os
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from forkpoint import catalog
 from forkpoint.config import RunConfig
 from forkpoint.recipes.side_by_side import Show
+from forkpoint.record.checkpoints import remove_checkpoints
 from forkpoint.tasks import Task
+from forkpoint.verify import score
 
 
 def train(config: RunConfig, *, show: Show | None = None) -> Path:
@@ -21,12 +25,12 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
     wrong model, task, method or setting, and RecordError where the folder holds a run.
     """
     quiet_libraries()
-    from forkpoint.trainers.trl import watch
+    from forkpoint.trainers.trl import last_complete, watch
 
     task: Task = catalog.get("tasks", config.task)()
     folder = config.folder
-    with TemporaryDirectory(prefix="forkpoint-") as scratch:
-        trainer = make_trainer(config, task, scratch)
+    with _checkpoint_folder(config) as checkpoints:
+        trainer = make_trainer(config, task, checkpoints)
         watch(
             trainer,
             out=folder,
@@ -36,15 +40,38 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
             name=config.title,
             record_rollouts=config.record_rollouts,
             overwrite=config.overwrite,
+            resume=config.resume,
+            on_alarm=config.on_alarm,
+            strict_log=config.strict_log,
+            keep_bytes=None if config.keep_mb is None else int(config.keep_mb * 1e6),
         )
         if show is not None:
             trainer.add_callback(_progress(config, show))
-        trainer.train()
+        trainer.train(resume_from_checkpoint=last_complete(checkpoints) if config.resume else None)
         trainer.accelerator.end_training()
     return folder
 
 
-def make_trainer(config: RunConfig, task: Task, scratch: str) -> Any:
+@contextmanager
+def _checkpoint_folder(config: RunConfig) -> Iterator[str]:
+    """Where checkpoints go. A run that begins anew finds none of an older one there."""
+    if not config.save_every:
+        with TemporaryDirectory(prefix="forkpoint-") as scratch:
+            yield scratch
+        return
+    folder = config.folder / "checkpoints"
+    if config.overwrite and not config.resume:
+        remove_checkpoints(folder)
+    try:
+        yield str(folder)
+    except BaseException:
+        for empty in (folder, folder.parent):  # a trainer makes its folder before its settings are checked
+            with suppress(OSError):
+                empty.rmdir()
+        raise
+
+
+def make_trainer(config: RunConfig, task: Task, checkpoints: str) -> Any:
     """A managed ``GRPOTrainer`` as ``config`` says; a step sees prompts_per_step x samples_per_prompt rows."""
     import torch
     from datasets import Dataset
@@ -67,7 +94,7 @@ def make_trainer(config: RunConfig, task: Task, scratch: str) -> Any:
     rollouts = -(-config.steps // config.updates_per_rollout)
     prompts = [p.prompt for p in islice(task.problems("train", config.seed), rollouts * config.prompts_per_step)]
     args = GRPOConfig(
-        output_dir=scratch,
+        output_dir=checkpoints,
         seed=config.seed,
         max_steps=config.steps,
         per_device_train_batch_size=rows // config.micro_batches,
@@ -85,13 +112,15 @@ def make_trainer(config: RunConfig, task: Task, scratch: str) -> Any:
         bf16=False,
         gradient_checkpointing=False,
         logging_steps=1,
-        save_strategy="no",
+        save_strategy="steps" if config.save_every else "no",
+        save_steps=config.save_every or config.steps,
+        save_total_limit=config.keep_checkpoints,
         report_to=[],
         disable_tqdm=True,
     )
     trainer = manage(GRPOTrainer, method=method)(
         model=model,
-        reward_funcs=TaskReward(task),
+        reward_funcs=TaskReward(task, no_verdict=config.no_verdict),
         args=args,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=tokenizer,
@@ -101,15 +130,21 @@ def make_trainer(config: RunConfig, task: Task, scratch: str) -> Any:
 
 
 class TaskReward:
-    """A task's verdicts as TRL rewards: 1 correct, 0 wrong, None without a verdict (TRL leaves such rows out)."""
+    """A task's verdicts as TRL rewards: 1 correct, 0 wrong.
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    A row without a verdict (out of time, a crash) gets None, which TRL leaves out of the group's baseline and gives
+    advantage 0; with ``no_verdict="wrong"`` it gets 0, so that a policy gains nothing by upsetting the scorer.
+    """
+
+    def __init__(self, task: Task, *, no_verdict: Literal["leave_out", "wrong"] = "leave_out") -> None:
+        self.task, self.no_verdict = task, no_verdict
         self.__name__ = f"{task.name}_reward"
+        self.reward_range = (0.0, 1.0)
 
     def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float | None]:
-        verdicts = [self.task.score(self.task.read(p), c) for p, c in zip(prompts, completions, strict=True)]
-        return [None if verdict.outcome == "none" else float(verdict.correct) for verdict in verdicts]
+        self.verdicts = verdicts = score(self.task, [self.task.read(prompt) for prompt in prompts], completions)
+        missing = None if self.no_verdict == "leave_out" else 0.0
+        return [missing if verdict.outcome == "none" else float(verdict.correct) for verdict in verdicts]
 
 
 def quiet_libraries() -> None:
@@ -117,6 +152,7 @@ def quiet_libraries() -> None:
     for name in ("HF_HUB_DISABLE_TELEMETRY", "TRL_EXPERIMENTAL_SILENCE", "TRANSFORMERS_NO_ADVISORY_WARNINGS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # a rename announced between two libraries below us is not the user's to act on
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
 

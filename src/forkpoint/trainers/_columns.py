@@ -4,13 +4,18 @@ from dataclasses import replace
 
 from forkpoint.batch import Definition
 from forkpoint.metrics import definitions
+from forkpoint.trainers._guards import DEFINITIONS
 
 _WHOLE = "whole completions"
 _OWN = (
     Definition(
         "reward", "weighted sum of the trainer's reward functions", "mean over the rollout", "reward", (), "", _WHOLE
     ),
-    Definition("guard/no_verdict_share", "completions without a verdict", "over the rollout", "share", (), "", _WHOLE),
+    Definition(
+        "guard/no_verdict_share",
+        "completions without a verdict of the task, or where none is given, without any reward",
+        *("over the rollout", "share", (), "", _WHOLE),
+    ),
     Definition("loss", "what the trainer minimized", "the trainer's own", "loss", (), ""),
     Definition("length", "tokens of a completion, its end token included", "mean over completions", "tokens"),
     Definition(
@@ -34,4 +39,4 @@ def stated(temperature: float, num_samples: int) -> dict[str, Definition]:
     found = definitions()
     found |= {f"pass@{k}": replace(found["pass@1"], key=f"pass@{k}") for k in range(1, num_samples + 1)}
     found = {key: replace(definition, temperature=str(temperature)) for key, definition in found.items()}
-    return found | {definition.key: definition for definition in _OWN}
+    return found | {definition.key: definition for definition in (*_OWN, *DEFINITIONS)}

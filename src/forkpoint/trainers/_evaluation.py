@@ -17,6 +17,7 @@ from forkpoint.metrics.pass_at_k import applies, pass_at_k
 from forkpoint.policies.sample import Sampled, sample
 from forkpoint.roles import masks
 from forkpoint.tasks import Problem, Task, Verdict
+from forkpoint.verify import score
 
 LOGITS_AT_ONCE = 2**26
 """most logits held at a time, so that a large vocabulary is scored in pieces"""
@@ -49,7 +50,7 @@ def evaluate(model: Any, tokenizer: Any, task: Task, evaluation: Evaluation, *, 
     logp, entropy = _score(model, drawn, evaluation.temperature)
     chosen = [row[mask].tolist() for row, mask in zip(drawn.ids, drawn.mask, strict=True)]
     tokens = [tokenizer.convert_ids_to_tokens(ids) for ids in chosen]
-    verdicts = [task.score(p, text) for p, text in zip(problems, drawn.texts, strict=True)]
+    verdicts = score(task, problems, drawn.texts)
     step = StepBatch(
         logp=logp,
         logp_old=logp,

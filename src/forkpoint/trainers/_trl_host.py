@@ -6,6 +6,7 @@ Private: the names in ``PRIVATE``. A TRL that lacks one is refused with its vers
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import wraps
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from forkpoint.batch import StepBatch
 
-PRIVATE = ("_generate_and_score_completions", "_buffered_inputs", "_metrics", "_step", "_tokenizer")
+PRIVATE = (
+    *("_generate_and_score_completions", "_calculate_rewards", "_buffered_inputs", "_metrics", "_step", "_tokenizer"),
+)
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
 """ways to spread a model over processes, in accelerate's words"""
 REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
@@ -110,7 +113,7 @@ def completion_mask(inputs: dict[str, Any]) -> Tensor:
     return mask if "tool_mask" not in inputs else mask * inputs["tool_mask"]
 
 
-def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBatch:
+def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor | None) -> StepBatch:
     """A TRL micro-batch in our words; the only place that knows TRL's keys."""
     old = inputs.get("old_per_token_logps")
     advantages = inputs["advantages"]
@@ -129,10 +132,38 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor) -> StepBat
     )
 
 
-def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Give each row of a rollout its identity within the run, and its group, once: a second call changes nothing.
+def note_rewards(trainer: Any) -> None:
+    """Let the trainer keep its functions' rewards as ``forkpoint_rewards``: (rows of all processes, functions)."""
+    if hasattr(trainer, "forkpoint_rewards"):
+        return
+    trainer.forkpoint_rewards, original = None, trainer._calculate_rewards
 
-    Draws go by it, so it must be there, and the same, whether or not anybody watches.
+    @wraps(original)
+    def noted(*args: Any, **kwargs: Any) -> Tensor:
+        trainer.forkpoint_rewards = original(*args, **kwargs)
+        return trainer.forkpoint_rewards
+
+    trainer._calculate_rewards = noted
+
+
+def own_rewards(trainer: Any, num_rows: int) -> Tensor:
+    """What the reward functions said of this process's rows, (rows, functions); nan for none."""
+    first = trainer.accelerator.process_index * num_rows
+    return trainer.forkpoint_rewards[first : first + num_rows]
+
+
+def total_reward(trainer: Any, num_rows: int) -> Tensor:
+    """The weighted reward of this process's rows; nan, not 0, for a row that no function could score, as in TRL."""
+    by_function = own_rewards(trainer, num_rows)
+    total = (by_function * trainer.reward_weights.to(by_function.device)).nansum(1)
+    return total.masked_fill(by_function.isnan().all(1), float("nan"))
+
+
+def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Give each row of a rollout identity, group and reward, once: a second call changes nothing.
+
+    They ride through TRL's shuffle and split. Draws go by the identity, so it must be there, and the same, whether or
+    not anybody watches.
     """
     if "forkpoint_row_id" not in batch:
         size, accelerator = len(batch["advantages"]), trainer.accelerator
@@ -140,6 +171,7 @@ def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
         first = seen + accelerator.process_index * size
         row_id = torch.arange(first, first + size, device=batch["advantages"].device)
         batch |= {"forkpoint_row_id": row_id, "forkpoint_group": row_id // trainer.num_generations}
+        batch["forkpoint_reward"] = total_reward(trainer, size)
         trainer.forkpoint_rows_seen = seen + size * accelerator.num_processes
     return batch
 
@@ -166,6 +198,15 @@ def window(trainer: Any) -> list[dict[str, Any]]:
     """The micro-batches of the optimizer step that begins now, on this process."""
     first, size = trainer._step, trainer.args.steps_per_generation
     return [trainer._buffered_inputs[(first + i) % size] for i in range(trainer.current_gradient_accumulation_steps)]
+
+
+def end_without_a_step(trainer: Any, checkpoint: str | None) -> Any:
+    """End a training whose checkpoint, already loaded, is that of its last step."""
+    from transformers.trainer_utils import TrainOutput
+
+    trainer._load_rng_state(checkpoint)
+    trainer.control = trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+    return TrainOutput(trainer.state.global_step, 0.0, {})
 
 
 def plain_batch(outputs: Any) -> StepBatch:

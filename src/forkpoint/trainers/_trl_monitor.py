@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,17 +12,29 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from forkpoint.alarms import Alarm, Watch
 from forkpoint.batch import Mean, Mergeable, Plan, StepBatch
 from forkpoint.metrics import measure
+from forkpoint.record.checkpoints import step_of
 from forkpoint.record.remove import remove_run
+from forkpoint.record.schema import HEADER
 from forkpoint.record.write import RunWriter
 from forkpoint.roles import masks
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._columns import stated
 from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means, verdict_means
+from forkpoint.trainers._guards import OnAlarm, group_guards, plan_guards, range_guards, sound
+from forkpoint.trainers._trl_resume import Checkpoints, NothingLeft
+from forkpoint.verify import score
 
 Readings = dict[str, Mergeable]
+MAY_DIFFER = (
+    *("out", "overwrite", "resume", "threads", "on_alarm", "strict_log", "save_every", "keep_checkpoints", "keep_mb"),
+    *("output_dir", "logging_dir", "run_name", "resume_from_checkpoint", "save_steps", "save_total_limit", "report_to"),
+    *("disable_tqdm", "hub_token", "push_to_hub"),
+)
+"""settings, of ``RunConfig`` and of TRL, that decide where things go and not what is trained"""
 
 
 class Monitor(TrainerCallback):
@@ -40,43 +51,58 @@ class Monitor(TrainerCallback):
             )
         self.trainer, self.place, self.task, self.evaluation, self.keep = trainer, place, task, evaluation, keep
         self.readings: Readings = {}
-        self.rewards: list[Tensor] = []
         self.outputs: Any = None
         self.generation = 0
         self.pending: tuple[int, dict[str, float]] | None = None
         self.awaited: dict[int, dict[str, Any]] = {}
         self.known_traits: dict[str, None] = {}
+        self.writing: dict[str, Any] = {}
+        self.writer: RunWriter | None = None
+        self.on_alarm: OnAlarm = "log"
+        self.checkpoints = Checkpoints(trainer, self)
 
-    def open(self, *, config: dict[str, Any] | None, name: str, overwrite: bool) -> None:
+    def prepare(self, *, config: dict[str, Any] | None, name: str, overwrite: bool, resume: bool) -> None:
+        """Settle what the record's header will say; the record is opened when training begins."""
         method = getattr(self.trainer, "forkpoint_method", None)
         about = host.stock_method(self.trainer.args)
         if method is not None:
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
         samples = self.evaluation.samples if self.evaluation is not None else 0
-        self.writer: RunWriter | None = None
-        if self.trainer.accelerator.is_main_process:
-            if overwrite:
-                remove_run(self.place)
-            self.writer = RunWriter.create(
-                self.place,
-                name=name or about["name"],
-                config=json.loads(self.trainer.args.to_json_string()) if config is None else config,
-                method=about,
-                task=getattr(self.task, "name", ""),
-                seed=self.trainer.args.seed,
-                definitions=stated(getattr(self.trainer.args, "temperature", 1.0), samples),
-            )
+        self.overwrite, self.resume = overwrite, resume
+        self.alarms = Watch(intervenes=about["intervenes"])
+        self.header: dict[str, Any] = {
+            "name": name or about["name"],
+            "config": json.loads(self.trainer.args.to_json_string()) if config is None else config,
+            "method": about,
+            "task": getattr(self.task, "name", ""),
+            "seed": self.trainer.args.seed,
+            "definitions": stated(getattr(self.trainer.args, "temperature", 1.0), samples),
+        }
+
+    def _open(self, checkpoint: str | None) -> None:
+        self.writer = None
+        if not self.trainer.accelerator.is_main_process:
+            return
+        # a run that was not watched before its checkpoint begins its record there
+        if (self.place / HEADER).exists() and (checkpoint is not None or self.resume):
+            step = 0 if checkpoint is None else step_of(checkpoint)
+            about = {"config": self.header["config"], "ignore": MAY_DIFFER}
+            self.writer = RunWriter.resume(self.place, step, **about, **self.writing)
+            return
+        if self.overwrite:
+            remove_run(self.place)
+        self.writer = RunWriter.create(self.place, **self.header, **self.writing)
 
     def attach(self) -> None:
         trainer = self.trainer
         trainer.model.register_forward_hook(self._see_forward)
         if host.generates(trainer):
-            trainer.reward_funcs = [self._see_rewards(function) for function in trainer.reward_funcs]
+            host.note_rewards(trainer)
             host.wrap_generation(trainer, self._see_generation)
         trainer.compute_loss = self._see_loss(trainer.compute_loss)
         trainer.train = self._see_training(trainer.train)
         # ahead of the reporters: they send the logs as they stand when their turn comes
-        trainer.callback_handler.callbacks.insert(0, self)
+        trainer.callback_handler.callbacks[:0] = [self, self.checkpoints]
 
     # ---- what passes by -------------------------------------------------------------------------------------------
 
@@ -84,21 +110,8 @@ class Monitor(TrainerCallback):
         if torch.is_grad_enabled() and getattr(output, "entropy", None) is not None:
             self.outputs = output
 
-    def _see_rewards(self, function: Any) -> Any:
-        if isinstance(function, torch.nn.Module) or inspect.iscoroutinefunction(function):
-            return function  # TRL treats these by their type; a wrapped one would be called the wrong way
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            rewards = function(*args, **kwargs)
-            self.rewards.append(torch.tensor([float("nan") if r is None else float(r) for r in rewards]))
-            return rewards
-
-        return wrapped
-
     def _see_generation(self, original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         def wrapped(inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            self.rewards.clear()
             batch = original(inputs)
             if self.trainer.model.training:
                 self._take_rollout(inputs, batch)
@@ -122,24 +135,45 @@ class Monitor(TrainerCallback):
         """The record closes with how the training ended; leaving the writer's context says failed or stopped."""
 
         @functools.wraps(original)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+            checkpoint = self.checkpoints.choose(resume_from_checkpoint)
+            self._open(checkpoint)
             with self.writer if self.writer is not None else contextlib.nullcontext():
-                return original(*args, **kwargs)
+                try:
+                    return original(checkpoint, *args, **kwargs)
+                except NothingLeft:
+                    return host.end_without_a_step(self.trainer, checkpoint)
 
         return wrapped
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs of the observer, as JSON."""
+        return {
+            "generation": self.generation,
+            "awaited": {str(identity): row for identity, row in self.awaited.items()},
+            "known_traits": list(self.known_traits),
+            "alarms": self.alarms.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Undo ``state``."""
+        self.generation = state["generation"]
+        self.awaited = {int(identity): row for identity, row in state["awaited"].items()}
+        self.known_traits = dict.fromkeys(state["known_traits"])
+        self.alarms.restore(state["alarms"])
 
     # ---- what is made of it ---------------------------------------------------------------------------------------
 
     def _take_rollout(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
         """Give each row its identity, reward and labels; count verdicts and what kinds of completions there are."""
         host.number_rows(self.trainer, batch)
-        if len(self.rewards) == len(self.trainer.reward_funcs):
-            weighted = torch.stack(self.rewards, dim=1) * self.trainer.reward_weights.cpu()
-            # as TRL: a row that no function could score has no reward, it is not worth 0
-            reward = weighted.nansum(1).masked_fill(weighted.isnan().all(1), float("nan"))
-            scored = reward[~reward.isnan()]
-            merge(self.readings, {"reward": Mean(float(scored.sum()), len(scored))})
-            batch["forkpoint_reward"] = reward.to(batch["advantages"].device)
+        reward = batch["forkpoint_reward"]
+        scored = reward[~reward.isnan()]
+        merge(self.readings, {"reward": Mean(float(scored.sum()), len(scored))})
+        if self.task is None:
+            merge(self.readings, {"guard/no_verdict_share": Mean(len(reward) - len(scored), len(reward))})
+        merge(self.readings, group_guards(batch, host.completion_mask(batch)))
+        merge(self.readings, range_guards(self.trainer.reward_funcs, host.own_rewards(self.trainer, len(reward))))
         self.generation += 1
         self._describe([row["prompt"] for row in inputs], batch)
 
@@ -161,7 +195,9 @@ class Monitor(TrainerCallback):
         problems = [task.read(prompt) for prompt in prompts]
         texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
         tokens = [tokenizer.convert_ids_to_tokens(row) for row in ids]
-        verdicts = [task.score(p, text) for p, text in zip(problems, texts, strict=True)]
+        # the task's own reward has judged these rows already: a second time may cost much, and end otherwise
+        judges = [f for f in self.trainer.reward_funcs if getattr(f, "task", None) is task]
+        verdicts = judges[0].verdicts if judges else score(task, problems, texts)
         traits = [task.traits(p, text) for p, text in zip(problems, texts, strict=True)]
         batch["forkpoint_label"] = label_tokens(task, problems, tokens, host.completion_mask(batch).bool())
         means = trait_means(traits, tuple(self.known_traits))
@@ -185,7 +221,7 @@ class Monitor(TrainerCallback):
         merge(self.readings, measure(replace(step, group=None), roles=masks(step)))
         plan = getattr(self.trainer, "forkpoint_plan", None)
         if plan is not None:
-            merge(self.readings, plan_shares(step, plan))
+            merge(self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_method))
         if self.awaited and step.row_id is not None:
             self._write_rollouts(step, plan)
 
@@ -211,7 +247,8 @@ class Monitor(TrainerCallback):
     # ---- the trainer's own calls ----------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._evaluate(state.global_step)
+        if state.global_step == 0:  # a resumed run was evaluated at its checkpoint
+            self._evaluate(0)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._flush()
@@ -219,7 +256,8 @@ class Monitor(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         gathered = self._gather(self.readings)
         self.readings = {}
-        self.pending = (state.global_step, {key: float(reading.value) for key, reading in gathered.items()})
+        values = {key: float(reading.value) for key, reading in gathered.items()}
+        self.pending = (state.global_step, values | self._sound(self.alarms.take(state.global_step, values), control))
         if self.evaluation is not None and (
             state.global_step % self.evaluation.every == 0 or state.global_step == state.max_steps
         ):
@@ -230,14 +268,23 @@ class Monitor(TrainerCallback):
         if self.pending is None or self.pending[0] != state.global_step or logs is None:
             return
         theirs = {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
-        logs |= {key: value for key, value in self.pending[1].items() if key not in logs}
-        self.pending = (self.pending[0], theirs | self.pending[1])
+        news = {key: value for key, value in theirs.items() if key not in self.pending[1]}
+        ours = self.pending[1] | self._sound(self.alarms.take(state.global_step, news), control)
+        logs |= {key: value for key, value in ours.items() if key not in logs}
+        self.pending = (self.pending[0], theirs | ours)
+        self._flush()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # a checkpoint must not be ahead of the record
         self._flush()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._flush()
         if self.writer is not None:
             self.writer.close("done" if state.global_step >= state.max_steps else "stopped")
+
+    def _sound(self, found: list[Alarm], control: Any) -> dict[str, float]:
+        return sound(found, control, on_alarm=self.on_alarm, aloud=self.trainer.accelerator.is_main_process)
 
     def _flush(self) -> None:
         if self.pending is not None and self.writer is not None:

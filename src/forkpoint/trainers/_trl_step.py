@@ -10,6 +10,7 @@ from torch import Tensor
 from forkpoint.batch import Plan, StepBatch
 from forkpoint.methods import Method
 from forkpoint.trainers import _trl_host as host
+from forkpoint.trainers._ranks import ranks_of
 
 Scope = Literal["step", "micro_batch"]
 
@@ -30,17 +31,29 @@ class Planner:
         """These rows of the step's plan; None where the plan is to be made on the micro-batch itself."""
         if not trainer.model.training or not self.method.credit or not self._whole(trainer):
             return None
-        if self.made_for != trainer.state.global_step:
-            step = gathered(trainer, StepBatch.join(scored_window(trainer, model)))
-            self.row_id = step.identity
-            self.plan = self.method.plan(step, key=(trainer.args.seed, trainer.state.global_step))
-            self.made_for = trainer.state.global_step
+        rows = inputs["forkpoint_row_id"]
+        if self.made_for != trainer.state.global_step or not torch.isin(rows, self.row_id).all():
+            self._make(trainer, model)
         assert self.plan is not None
         order = torch.argsort(self.row_id)
-        index = order[torch.searchsorted(self.row_id[order], inputs["forkpoint_row_id"])]
+        part = self.plan.rows(order[torch.searchsorted(self.row_id[order], rows)])
         length = inputs["completion_ids"].size(1)
-        part = self.plan.rows(index)
         return Plan(part.advantage[:, :length], part.weight[:, :length], part.mark[:, :length])
+
+    def _make(self, trainer: Any, model: Any) -> None:
+        step = StepBatch.join(self._window(trainer, model))
+        ranks = ranks_of(trainer.accelerator)
+        step = replace(step, ranks=ranks) if self.method.sharded else gathered(trainer, step)
+        self.plan = self.method.plan(step, key=(trainer.args.seed, trainer.state.global_step))
+        self.row_id, self.made_for = step.identity, trainer.state.global_step
+
+    def _window(self, trainer: Any, model: Any) -> list[StepBatch]:
+        """The step's micro-batches on this process; no pass is needed where the sampler's log-probs are enough."""
+        parts = host.window(trainer)
+        kept = all(part.get("old_per_token_logps") is not None for part in parts)
+        if self.method.plans_at == "rollout" and kept:
+            return [host.step_batch(part, part["old_per_token_logps"], None) for part in parts]
+        return scored(trainer, model, parts)
 
     def _whole(self, trainer: Any) -> bool:
         return self.scope == "step" and pieces(trainer) > 1 and sees_whole_step(trainer.args)
@@ -57,11 +70,11 @@ def sees_whole_step(args: Any) -> bool:
 
 
 @torch.no_grad()
-def scored_window(trainer: Any, model: Any) -> list[StepBatch]:
-    """The step's micro-batches on this process, each scored under today's policy in an extra pass without gradient."""
+def scored(trainer: Any, model: Any, parts: list[dict[str, Any]]) -> list[StepBatch]:
+    """Micro-batches under today's policy, by an extra pass without gradient."""
     model.eval()  # a dropout's draw here would move every later one
     try:
-        return [host.step_batch(part, *host.score_tokens(trainer, model, part)) for part in host.window(trainer)]
+        return [host.step_batch(part, *host.score_tokens(trainer, model, part)) for part in parts]
     finally:
         model.train()
 
@@ -70,7 +83,7 @@ def gathered(trainer: Any, step: StepBatch) -> StepBatch:
     """The rows of all processes, padded on the right to one length."""
     if trainer.accelerator.num_processes == 1:
         return step
-    filled = {f.name: getattr(step, f.name) for f in fields(step) if step.has(f.name)}
+    filled = {f.name: getattr(step, f.name) for f in fields(step) if step.has(f.name) and f.name != "ranks"}
     whole = {}
     for name, value in filled.items():
         # gloo does not gather booleans

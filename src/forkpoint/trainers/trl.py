@@ -16,10 +16,12 @@ from forkpoint.batch import Rows
 from forkpoint.methods import Method, build
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
+from forkpoint.trainers._guards import OnAlarm
 from forkpoint.trainers._trl_monitor import Evaluation, Monitor
+from forkpoint.trainers._trl_resume import last_complete
 from forkpoint.trainers._trl_step import Planner, Scope, pieces, sees_whole_step
 
-__all__ = ["Evaluation", "manage", "watch"]
+__all__ = ["Evaluation", "last_complete", "manage", "watch"]
 
 
 def watch(
@@ -32,6 +34,10 @@ def watch(
     name: str = "",
     record_rollouts: int = 16,
     overwrite: bool = False,
+    resume: bool = False,
+    on_alarm: OnAlarm = "log",
+    strict_log: bool = False,
+    keep_bytes: int | None = None,
 ) -> Any:
     """Measure every step of a TRL trainer and keep a record; returns the trainer. Training is not changed by a bit.
 
@@ -45,23 +51,40 @@ def watch(
         name: what the run is called on the page; the method's name where empty.
         record_rollouts: completions kept per rollout and per evaluation.
         overwrite: replace a run that is already in the folder; its other files stay.
+        resume: go on with a run that is already in the folder, also where no checkpoint was saved yet. Steps that it
+            has done are done again, and compared with its record.
+        on_alarm: what an alarm (``forkpoint.alarms``) does: ``log`` a line on stderr and in the record, also save a
+            ``checkpoint``, or save and ``stop``; after an error, such as a loss that is nan, nothing extra is saved. A
+            reward function declares what it may return as ``reward_range = (low, high)``.
+        strict_log: stop where the record cannot be written (a full disk); by default training goes on, and what could
+            not be written waits in memory for room.
+        keep_bytes: most bytes of recorded completions to keep, the newest; None keeps all.
 
-    Raises HostError where this TRL lacks a name we rely on, RecordError where the folder already holds a run.
+    What TRL's checkpoints leave out (the rollout in use, the place in it, the sampler, this observer) is saved beside
+    them, so that ``trainer.train(resume_from_checkpoint=last_complete(output_dir))`` goes on bit for bit on the CPU.
+
+    Raises HostError where this TRL lacks a name we rely on; training raises RecordError where the folder already holds
+    a run.
     """
     host.check_host(trainer)
     place = Path(out) if out is not None else Path(trainer.args.output_dir) / "forkpoint"
     monitor = Monitor(trainer, place, task=task, evaluation=evaluation, keep=record_rollouts)
-    monitor.open(config=config, name=name, overwrite=overwrite)
+    monitor.prepare(config=config, name=name, overwrite=overwrite, resume=resume)
+    monitor.writing = {"strict": strict_log, "keep": keep_bytes}
+    monitor.on_alarm = on_alarm
     monitor.attach()
     return trainer
 
 
-def manage(trainer_class: type, *, method: str | Method = "grpo", scope: Scope = "step", **settings: float) -> Any:
+def manage(
+    trainer_class: type, *, method: str | Method = "grpo", scope: Scope = "step", **settings: float | str
+) -> Any:
     """A subclass of a TRL trainer class whose loss is made by ``method``; everything else stays the trainer's.
 
     The neutral method ``grpo`` equals the stock loss bit for bit. What a method selects, it selects over the whole
     optimizer step: where that is cut into micro-batches or ranks, the plan is made at the first of them, after one
-    extra pass without gradient over the step's rows.
+    extra pass without gradient over the step's rows. A method with ``at="rollout"`` reads the log-probs of the policy
+    that sampled, which TRL keeps wherever ratios can differ from one: no extra pass.
 
     Args:
         trainer_class: ``GRPOTrainer`` or your own subclass of it.
@@ -81,6 +104,7 @@ def manage(trainer_class: type, *, method: str | Method = "grpo", scope: Scope =
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             host.check_host(self)
+            host.note_rewards(self)
             host.check_settings(self.args, chosen)
             if self.beta != 0.0:
                 raise host.HostError(f"beta={self.beta}: a managed loss carries no reference KL term yet; set beta=0")
