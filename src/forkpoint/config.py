@@ -73,6 +73,10 @@ class RunConfig(BaseModel):
     """samples per held-out problem; pass@k is estimated for k up to this"""
     record_rollouts: Annotated[int, Field(ge=0)] = 16
     """completions kept per rollout and per evaluation; 0 keeps none"""
+    record_text: bool = True
+    """keep what they say and were asked"""
+    record_tokens: bool = True
+    """keep their columns per token: ids, log-probs, entropy, label, weight, mark"""
     no_verdict: Literal["leave_out", "wrong"] = "leave_out"
     """a completion whose verdict is none (out of time, a crash): out of its group's baseline, or worth 0"""
     on_alarm: Literal["log", "checkpoint", "stop"] = "log"

@@ -1,6 +1,7 @@
 """The whole line, small: configuration to run folder, twice, and what goes wrong in one line."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -11,8 +12,9 @@ from forkpoint.policies import folder, load
 from forkpoint.recipes.demo import ARMS, configs
 from forkpoint.recipes.side_by_side import ArmFailed, is_done, side_by_side
 from forkpoint.recipes.tiny_policy import Recipe, tiny_policy
-from forkpoint.recipes.train import TaskReward, train
+from forkpoint.recipes.train import TaskReward, disk_note, train
 from forkpoint.record import RecordError, open_run
+from forkpoint.report import page
 from forkpoint.tasks import Task, Verdict
 from forkpoint.tasks.countdown import countdown
 
@@ -45,6 +47,28 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
     first = trained(1, "a")
     assert first == trained(1, "b")
     assert first != trained(2, "c")
+
+
+def test_a_record_leaves_out_what_it_shall_not_hold(tmp_path):
+    left_out = {"record_text": False, "record_tokens": False}
+    run = open_run(train(RunConfig(out=str(tmp_path / "run"), **SMALL | left_out)))
+    held = {name for row in run.rollouts() for name, value in row.items() if value is not None}
+    assert held & {"prompt", "text", "tokens", "token_ids", "entropy", "logp_sampler"} == set()
+    assert {"reward", "verdict", "traits", "prompt_id"} <= held
+    page([run])
+
+
+def test_the_disk_a_record_needs_is_told_before_and_right_within_a_half(tmp_path):
+    config = RunConfig(out=str(tmp_path / "run"), **SMALL | {"steps": 4, "record_rollouts": 4})
+    stated = float(re.search(r"about ([\d.]+) MB", disk_note(config))[1])
+    run = train(config)
+    taken = sum(file.stat().st_size for file in run.rglob("*") if file.is_file() and "checkpoints" not in file.parts)
+    assert taken / 1e6 == pytest.approx(stated, rel=0.5)
+
+
+def test_a_full_disk_is_told_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1_000))
+    assert "only 0.0 MB are free there" in disk_note(RunConfig(out=str(tmp_path / "run")))
 
 
 def test_a_run_that_was_cut_off_goes_on_with_resume(tmp_path):

@@ -1,6 +1,7 @@
 """Train a policy on a task with TRL, managed and watched, from a ``RunConfig``: what ``forkpoint train`` runs."""
 
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from forkpoint import catalog
 from forkpoint.config import RunConfig
 from forkpoint.recipes.side_by_side import Show
 from forkpoint.record.checkpoints import remove_checkpoints
+from forkpoint.record.estimate import estimate_bytes
+from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
 from forkpoint.tasks import Task
 from forkpoint.verify import score
 
@@ -39,6 +42,8 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
             config=config.model_dump(),
             name=config.title,
             record_rollouts=config.record_rollouts,
+            record_text=config.record_text,
+            record_tokens=config.record_tokens,
             overwrite=config.overwrite,
             resume=config.resume,
             on_alarm=config.on_alarm,
@@ -50,6 +55,19 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
         trainer.train(resume_from_checkpoint=last_complete(checkpoints) if config.resume else None)
         trainer.accelerator.end_training()
     return folder
+
+
+def disk_note(config: RunConfig) -> str:
+    """How much disk the record will take at most, and whether it is there; for the beginning of a run."""
+    rows = config.record_rollouts * (1 / config.updates_per_rollout + 1 / config.eval_every)
+    left_out = (() if config.record_tokens else PER_TOKEN) + (() if config.record_text else TEXT_COLUMNS)
+    columns = [name for name in PER_TOKEN if name not in left_out]
+    asked = {"rows": rows, "tokens": config.max_tokens, "columns": columns, "text": config.record_text}
+    needed = estimate_bytes(config.steps, **asked)
+    place = next(folder for folder in (config.folder, *config.folder.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    short = f", and only {free / 1e6:.1f} MB are free there" if free < 2 * needed else ""
+    return f"the record will take about {needed / 1e6:.1f} MB in {config.folder}, checkpoints aside{short}"
 
 
 @contextmanager

@@ -58,6 +58,8 @@ ROLLOUT_SCHEMA = pa.schema([pa.field(name, kind, metadata={"about": text}) for n
 """pyarrow schema of ``rollouts/part-*.parquet``; each field's metadata says what it holds"""
 
 JSON_COLUMNS = ("reward_parts", "traits")
+TEXT_COLUMNS = ("prompt", "text", "tokens")
+"""what a completion says, and what it was asked; some records must not hold it"""
 PER_TOKEN = tuple(name for name, (kind, _) in COLUMNS.items() if pa.types.is_list(kind))
 FLOAT_COLUMNS = tuple(n for n, (kind, _) in COLUMNS.items() if kind in (_FLOATS, pa.float32()))
 

@@ -16,6 +16,11 @@ _OWN = (
         "completions without a verdict of the task, or where none is given, without any reward",
         *("over the rollout", "share", (), "", _WHOLE),
     ),
+    Definition(
+        "guard/record_lost",
+        "readings and completions dropped because the record could not be written and the memory for them was full",
+        *("since the reading before", "readings and completions", (), "", _WHOLE),
+    ),
     Definition("loss", "what the trainer minimized", "the trainer's own", "loss", (), ""),
     Definition("length", "tokens of a completion, its end token included", "mean over completions", "tokens"),
     Definition(

@@ -57,6 +57,7 @@ class Monitor(TrainerCallback):
         self.awaited: dict[int, dict[str, Any]] = {}
         self.known_traits: dict[str, None] = {}
         self.writing: dict[str, Any] = {}
+        self.left_out: frozenset[str] = frozenset()
         self.writer: RunWriter | None = None
         self.on_alarm: OnAlarm = "log"
         self.checkpoints = Checkpoints(trainer, self)
@@ -242,7 +243,7 @@ class Monitor(TrainerCallback):
             row |= {name: column[i][chosen].tolist() for name, column in columns.items() if column is not None}
             rows.append(row)
         if rows and self.writer is not None:
-            self.writer.rollouts(rows)
+            self.writer.rollouts(self._without(rows))
 
     # ---- the trainer's own calls ----------------------------------------------------------------------------------
 
@@ -300,7 +301,11 @@ class Monitor(TrainerCallback):
         self.known_traits |= dict.fromkeys(key for key in done.values if key.startswith("diversity/"))
         if self.writer is not None:
             self.writer.metrics("eval", step, done.values)
-            self.writer.rollouts([row | {"kind": "eval", "step": step} for row in done.rollouts])
+            self.writer.rollouts(self._without([row | {"kind": "eval", "step": step} for row in done.rollouts]))
+
+    def _without(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows without the columns that shall not be recorded."""
+        return [{name: value for name, value in row.items() if name not in self.left_out} for row in rows]
 
     def _gather(self, readings: Readings) -> Readings:
         if self.trainer.accelerator.num_processes == 1:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from forkpoint.batch import Rows
 from forkpoint.methods import Method, build
+from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._guards import OnAlarm
@@ -33,6 +34,8 @@ def watch(
     config: dict[str, Any] | None = None,
     name: str = "",
     record_rollouts: int = 16,
+    record_text: bool = True,
+    record_tokens: bool = True,
     overwrite: bool = False,
     resume: bool = False,
     on_alarm: OnAlarm = "log",
@@ -49,7 +52,9 @@ def watch(
         evaluation: held-out evaluation by a cadence; needs ``task``.
         config: what to store as the run's configuration; None takes the trainer's arguments.
         name: what the run is called on the page; the method's name where empty.
-        record_rollouts: completions kept per rollout and per evaluation.
+        record_rollouts: completions kept per rollout and per evaluation, spread over it.
+        record_text: keep what they say and were asked; without it the record holds numbers and token ids only.
+        record_tokens: keep their columns per token.
         overwrite: replace a run that is already in the folder; its other files stay.
         resume: go on with a run that is already in the folder, also where no checkpoint was saved yet. Steps that it
             has done are done again, and compared with its record.
@@ -71,6 +76,7 @@ def watch(
     monitor = Monitor(trainer, place, task=task, evaluation=evaluation, keep=record_rollouts)
     monitor.prepare(config=config, name=name, overwrite=overwrite, resume=resume)
     monitor.writing = {"strict": strict_log, "keep": keep_bytes}
+    monitor.left_out = frozenset((() if record_text else TEXT_COLUMNS) + (() if record_tokens else PER_TOKEN))
     monitor.on_alarm = on_alarm
     monitor.attach()
     return trainer
