@@ -84,6 +84,17 @@ def test_the_crashed_writer_may_have_died_at_any_byte_of_its_last_append(create,
             assert rows_of(path) == rows_of(unbroken) and check(path) == []
 
 
+def test_a_writer_that_died_between_the_first_reading_and_its_completions_goes_on_from_the_start(create, unbroken):
+    """At step 0 no checkpoint says that all of it was written."""
+    writer = create(part_every=2)
+    writer.metrics("eval", 0, {"accuracy": 0.0})
+    kill(writer)
+    with RunWriter.resume(writer.path, 0, part_every=2) as writer:
+        life(writer, range(LAST + 1))
+    assert (writer.attempt, writer.replayed) == (0, 1)
+    assert contents(writer.path) == contents(unbroken)
+
+
 def rows_of(path: Path) -> tuple[str, str]:
     run = open_run(path)
     return timeless(run.metrics()), repr([row | {"attempt": 0} for row in run.rollouts()])

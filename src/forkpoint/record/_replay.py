@@ -62,9 +62,11 @@ class Replay:
         """
         self.attempt, self.count = attempt, 0
         self._step, self._retired_step = step, retired_step
-        self._settled = {entry for entry in (*readings, *rows) if entry.step == step}
-        self._readings = deque(entry for entry in readings if entry.step > step)
-        self._rows = deque(entry for entry in rows if entry.step > step)
+        # from the start nothing is settled: a writer may have died between a reading at step 0 and its completions
+        settled = step or -1
+        self._settled = {entry for entry in (*readings, *rows) if entry.step <= settled}
+        self._readings = deque(entry for entry in readings if entry.step > settled)
+        self._rows = deque(entry for entry in rows if entry.step > settled)
         self._over = step < 0
         self._taken: list[Item] = []
 
@@ -108,7 +110,7 @@ class Replay:
                 expected.popleft()
             self.count += 1
             return SAME
-        if entry.step <= self._step:
+        if entry.step <= self._step and self._step:
             known = any(entry[:2] == settled[:2] for settled in self._settled)
             return self._step if known or self._readings or self._rows else NEW
         # what was recorded for an earlier step, and has not come again
