@@ -90,7 +90,7 @@ class RunConfig(BaseModel):
     keep_mb: Annotated[float, Field(gt=0)] | None = None
     """most megabytes of recorded completions to keep, the newest; None keeps all"""
     strict_log: bool = False
-    """stop where the record cannot be written (a full disk); else train on and write it when there is room"""
+    """stop where the record cannot be written (a full disk) or a tracker fails; else train on, and count it"""
     resume: bool = False
     """go on with the run that is in the folder, from its newest complete checkpoint, or from the start without one"""
     overwrite: bool = False

@@ -21,6 +21,11 @@ _OWN = (
         "readings and completions dropped because the record could not be written and the memory for them was full",
         *("since the reading before", "readings and completions", (), "", _WHOLE),
     ),
+    Definition(
+        "guard/tracker_failures",
+        "errors of the trainer's trackers (W&B, TensorBoard ...) that were caught; absent without trackers",
+        *("since training began", "errors", (), "", _WHOLE),
+    ),
     Definition("loss", "what the trainer minimized", "the trainer's own", "loss", (), ""),
     Definition("length", "tokens of a completion, its end token included", "mean over completions", "tokens"),
     Definition(

@@ -25,6 +25,7 @@ from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._columns import stated
 from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means, verdict_means
 from forkpoint.trainers._guards import OnAlarm, group_guards, plan_guards, range_guards, sound
+from forkpoint.trainers._trackers import Trackers
 from forkpoint.trainers._trl_resume import Checkpoints, NothingLeft
 from forkpoint.verify import score
 
@@ -104,6 +105,9 @@ class Monitor(TrainerCallback):
         trainer.train = self._see_training(trainer.train)
         # ahead of the reporters: they send the logs as they stand when their turn comes
         trainer.callback_handler.callbacks[:0] = [self, self.checkpoints]
+        self.trackers = Trackers(trainer)
+        if not self.writing.get("strict"):
+            self.trackers.survive()
 
     # ---- what passes by -------------------------------------------------------------------------------------------
 
@@ -258,6 +262,8 @@ class Monitor(TrainerCallback):
         gathered = self._gather(self.readings)
         self.readings = {}
         values = {key: float(reading.value) for key, reading in gathered.items()}
+        if self.trackers.found:
+            values["guard/tracker_failures"] = float(self.trackers.failures)
         self.pending = (state.global_step, values | self._sound(self.alarms.take(state.global_step, values), control))
         if self.evaluation is not None and (
             state.global_step % self.evaluation.every == 0 or state.global_step == state.max_steps

@@ -61,8 +61,8 @@ def watch(
         on_alarm: what an alarm (``forkpoint.alarms``) does: ``log`` a line on stderr and in the record, also save a
             ``checkpoint``, or save and ``stop``; after an error, such as a loss that is nan, nothing extra is saved. A
             reward function declares what it may return as ``reward_range = (low, high)``.
-        strict_log: stop where the record cannot be written (a full disk); by default training goes on, and what could
-            not be written waits in memory for room.
+        strict_log: stop where the record cannot be written (a full disk) or a tracker fails; by default training goes
+            on, what could not be written waits in memory for room, and a tracker's errors are counted.
         keep_bytes: most bytes of recorded completions to keep, the newest; None keeps all.
 
     What TRL's checkpoints leave out (the rollout in use, the place in it, the sampler, this observer) is saved beside
