@@ -4,7 +4,9 @@
 
 The writer writes steps at the pace of training, in windows that alternate between no reader and all of them. Readers
 read everything there is, over and over, and check it: a step's values follow from its number, steps never go back.
-Prints how often they read, what was wrong, and the writer's CPU seconds per step with readers over those without.
+Between two reads of the whole a reader waits ``--pause`` seconds: 1.0, the pace of a viewer, is what the promise is
+about; with 0 it reads as fast as it can, so that readers and writer compete for the cores. Prints how often they read,
+what was wrong, and the writer's CPU seconds per step with readers over those without.
 """
 
 import multiprocessing
@@ -22,27 +24,35 @@ TOKENS = 40
 ROWS = 16
 
 
-def main(seconds: float = 600, readers: int = 8, pace: float = 0.1, windows: int = 20) -> None:
-    """Write for ``seconds``, a step every ``pace`` seconds, in ``windows`` of equal length with and without readers."""
+def main(seconds: float = 600, readers: int = 8, pace: float = 0.1, windows: int = 20, pause: float = 1.0) -> None:
+    """Write for ``seconds``, a step every ``pace`` seconds, in ``windows`` of equal length with and without readers.
+
+    Each reader waits ``pause`` seconds between two reads of the whole run; 0 reads as fast as it can.
+    """
     with TemporaryDirectory() as scratch:
-        result = measure(Path(scratch) / "run", seconds=seconds, readers=readers, pace=pace, windows=windows)
+        path = Path(scratch) / "run"
+        result = measure(path, seconds=seconds, readers=readers, pace=pace, windows=windows, pause=pause)
     ratios = [b / a for a, b in zip(result["alone"], result["watched"], strict=True)]
     told = [f"{result['reads']} reads of the whole run", f"{len(result['faults'])} faults", *result["faults"][:3]]
     print("\n".join(told))
     print(
         f"writer's CPU time per step, with readers over without: {median(ratios):.3f} (median of {len(ratios)} pairs)"
     )
-    print(save("readers", {"question": "do readers disturb the writer", "ratio": median(ratios), **result}))
+    print(
+        save(
+            "readers", {"question": "do readers disturb the writer", "pause": pause, "ratio": median(ratios), **result}
+        )
+    )
 
 
-def measure(path: Path, *, seconds: float, readers: int, pace: float, windows: int) -> dict[str, Any]:
+def measure(path: Path, *, seconds: float, readers: int, pace: float, windows: int, pause: float) -> dict[str, Any]:
     """The writer's CPU seconds per step in each window, and what the readers found."""
     context = multiprocessing.get_context("spawn")
     stop, reading, found = context.Event(), context.Event(), context.Queue()
     method = {"name": "grpo", "settings": {}, "intervenes": False}
     about: dict[str, Any] = {"name": "n", "config": {}, "method": method, "task": "t", "seed": 0, "definitions": {}}
     writer = RunWriter.create(path, **about)
-    others = [context.Process(target=read, args=(path, stop, reading, found)) for _ in range(readers)]
+    others = [context.Process(target=read, args=(path, stop, reading, found, pause)) for _ in range(readers)]
     for other in others:
         other.start()
     spent: dict[bool, list[float]] = {False: [], True: []}
@@ -80,7 +90,7 @@ def row(step: int, sample: int) -> dict[str, Any]:
     return {"kind": "train", "step": step, "sample": sample, "text": f"{step}:{sample}", "entropy": numbers}
 
 
-def read(path: Path, stop: Any, reading: Any, found: Any) -> None:
+def read(path: Path, stop: Any, reading: Any, found: Any, pause: float) -> None:
     """Read everything again and again; what is wrong goes into ``found`` as text, with the number of reads."""
     faults: list[str] = []
     reads = newest = 0
@@ -94,6 +104,7 @@ def read(path: Path, stop: Any, reading: Any, found: Any) -> None:
             wrong = [str(error)]
         faults += wrong
         reads += 1
+        stop.wait(pause)
     found.put({"reads": reads, "faults": faults})
 
 

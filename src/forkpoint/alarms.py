@@ -112,11 +112,11 @@ CONDITIONS = _table(
     ),
     Condition(
         *("loss_nonfinite", "loss", NOT_FINITE, 0.0, 1, "error"),
-        "the loss is not finite; stop, and resume from before this step with a lower learning rate",
+        "the loss is not finite; stop, and train again with a lower learning rate",
     ),
     Condition(
         *("grad_norm_nonfinite", "grad_norm", NOT_FINITE, 0.0, 1, "error"),
-        "the gradient is not finite; stop, and resume from before this step with a lower learning rate",
+        "the gradient is not finite; stop, and train again with a lower learning rate",
     ),
     Condition(
         *("reward_outside", "guard/reward_outside", ">", 0.0, 1, "error"),

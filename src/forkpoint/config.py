@@ -31,7 +31,7 @@ Setting = Annotated[float | str, PlainValidator(number_or_word)]
 class RunConfig(BaseModel):
     """One training run. Every field is stored, resolved, in the run's ``run.json``."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     model: str = "tiny"
     """policy to start from: 'tiny', a folder, or a Hub id"""

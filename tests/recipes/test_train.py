@@ -3,6 +3,10 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from safetensors.torch import load_file
@@ -82,6 +86,27 @@ def test_a_run_that_was_cut_off_goes_on_with_resume(tmp_path):
         assert _rows(train(cut)) == whole
 
 
+def test_ctrl_c_ends_with_130_and_the_same_command_with_resume_goes_on(tmp_path):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in (SMALL | {"steps": 6, "save_every": 2}).items()]
+    command = [sys.executable, "-m", "forkpoint", "train", *flags, "--out"]
+
+    def listen():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+
+    subprocess.run([*command, "whole"], cwd=tmp_path, check=True, capture_output=True)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "cut"], cwd=tmp_path, preexec_fn=listen, **pipes) as cut:
+        while not (tmp_path / "cut" / "checkpoints" / "checkpoint-2" / "forkpoint" / "complete.json").exists():
+            assert cut.poll() is None, cut.stderr.read()
+            time.sleep(0.01)
+        cut.send_signal(signal.SIGINT)
+        told = cut.communicate()[1]
+    assert cut.returncode == 130 and "cut can go on: the same command with --resume" in told
+    assert open_run(tmp_path / "cut").status["state"] == "stopped"
+    subprocess.run([*command, "cut", "--resume"], cwd=tmp_path, check=True, capture_output=True)
+    assert _rows(tmp_path / "cut") == _rows(tmp_path / "whole")
+
+
 def _rows(folder):
     return [{k: v for k, v in row.items() if "time" not in k} for row in open_run(folder).metrics()]
 
@@ -122,6 +147,7 @@ def test_a_wrong_setting_gets_one_line(tmp_path, values, says):
         ("mthod: grpo", "did you mean 'method'"),
         ("steps: none", "steps = 'none'"),
         ("temperature: 0", "temperature"),
+        ("keep_mb: .inf", "keep_mb = inf: input should be a finite number"),
         ("- a list", "not keys and values"),
         ("a: [1", "not YAML"),
         ("!!python/object/apply:os.system ['true']", "not YAML"),
@@ -157,6 +183,12 @@ def test_side_by_side_keeps_what_is_done_and_names_the_log_of_what_fails(tmp_pat
     with pytest.raises(ArmFailed, match=r"bad\.log"):
         side_by_side([good, bad])
     assert (tmp_path / "good" / "metrics.jsonl").stat().st_mtime_ns == written
+
+
+def test_arms_whose_names_differ_after_a_dot_share_no_file(tmp_path):
+    arms = [RunConfig(out=str(tmp_path / f"lr-{rate}"), learning_rate=rate, **SMALL) for rate in (0.02, 0.04)]
+    side_by_side(arms)
+    assert all(is_done(arm) for arm in arms)
 
 
 def test_a_reward_without_a_verdict_is_none():

@@ -1,8 +1,10 @@
 """A writer that dies between any two of its system calls, or a disk that is full, loses nothing it had acknowledged."""
 
+import contextlib
 import errno
 import itertools
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_run import reading, rollout
+from small_run import kill, reading, rollout
 from tests.conftest import counts
 
 from forkpoint.record import RecordError, RunWriter, open_run
 from forkpoint.record.check import check
 
-CALLS = ("write", "replace", "fsync")
+CALLS = ("write", "replace", "fsync", "ftruncate", "unlink")
 STEPS = 3
 
 
@@ -116,6 +118,68 @@ def test_killed_at_any_call_the_run_is_resumed_and_ends_as_if_it_had_not_been(cr
             write(resumed, open_run(tmp_path / name).steps // 2, [])
             resumed.close()
             assert rows_of(tmp_path / name) == wanted and check(tmp_path / name) == []
+
+
+def test_killed_at_any_call_of_a_resume_the_run_can_be_resumed_again(create, tmp_path):
+    """From a run with all there is to clean: half a line, rows that a part has too, a loose part, a temporary file."""
+    wanted = wanted_rows(create)
+    killed = create("killed", part_every=2)
+    write(killed, 0, [])
+    tail = (killed.path / "rollouts/tail.jsonl").read_bytes()
+    killed.close("stopped")
+    (killed.path / "rollouts/tail.jsonl").write_bytes(tail + b'{"row":6,"ki')
+    (killed.path / "rollouts/part-000007.parquet").write_bytes(b"PAR1")
+    (killed.path / ".status.json.0123abcd.tmp").write_bytes(b"{")
+    for at in itertools.count(1, counts(2, 1)):
+        path, fault, done = shutil.copytree(killed.path, tmp_path / f"again-{at}"), Fault(at, torn=at % 3 == 0), []
+        with contextlib.suppress(Killed), calls_replaced(fault.wrap):
+            resumed = RunWriter.resume(path, 1, part_every=2)
+            write(resumed, 1, done)
+            resumed.close()
+            done.append("closed")
+        if "closed" in done:
+            assert at > 15, "the loop has passed the last call, and there were calls to die at"
+            break
+        kill(resumed) if done else None
+        with RunWriter.resume(path, 1, part_every=2) as last:
+            write(last, 1, [])
+        assert rows_of(path) == wanted and check(path) == [], at
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["instead of the call", "after the call"])
+def test_ctrl_c_at_any_call_closes_a_run_in_which_no_line_is_missing_or_comes_twice(create, torn):
+    """Most of a writer's time is spent in system calls, so that is where a signal finds it."""
+    metrics, rollouts = wanted_rows(create)
+    for at in itertools.count(1):
+        writer, done = create(f"ctrl-c-{at}-{torn}", part_every=2), []
+        with contextlib.suppress(KeyboardInterrupt), calls_replaced(Interrupt(at, after=torn).wrap), writer:
+            write(writer, 0, done)
+            done.append("all")
+        if "all" in done:
+            assert at > 25, "there were calls to interrupt"
+            break
+        seen_metrics, seen_rollouts = rows_of(writer.path)
+        assert seen_metrics == metrics[: len(seen_metrics)] and len(seen_metrics) >= done.count("metrics"), at
+        assert seen_rollouts == rollouts[: len(seen_rollouts)] and len(seen_rollouts) >= 2 * done.count("rollouts")
+        assert [p for p in check(writer.path) if "is not in manifest" not in p.what] == [], at
+        assert open_run(writer.path).status["state"] == "stopped"
+
+
+class Interrupt:
+    """A signal that arrives in system call number ``at``."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.at, self.after, self.seen = at, after, 0
+
+    def wrap(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            self.seen += 1
+            result = call(*arguments) if self.seen != self.at or self.after else None
+            if self.seen == self.at:
+                raise KeyboardInterrupt
+            return result
+
+        return wrapped
 
 
 @pytest.mark.parametrize("strict", [True, False])

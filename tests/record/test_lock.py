@@ -132,3 +132,32 @@ def test_a_lock_removed_while_it_is_waited_for_keeps_nobody_out(create, monkeypa
     with pytest.raises(RecordError, match="is being written"):
         RunWriter.resume(first.path, 0)
     second.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_can_neither_write_nor_close_nor_let_another_in(create):
+    """It shares the files, and would give its lines the numbers that its parent gives to other lines."""
+    writer = create()
+    write_steps(writer, range(1, 3))
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        try:
+            for write in (
+                lambda: writer.metrics("train", 3, {}),
+                lambda: writer.rollouts([{"kind": "train", "step": 3}]),
+            ):
+                try:
+                    write()
+                except ValueError as error:
+                    refused += "a fork of the writer's process cannot write" in str(error)
+            writer.close("stopped")
+        finally:
+            os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    with pytest.raises(RecordError, match="is being written by process"):
+        RunWriter.resume(writer.path, 0)
+    assert open_run(writer.path).status["state"] == "running"
+    write_steps(writer, range(3, 4))
+    writer.close()
+    assert open_run(writer.path).steps == 3

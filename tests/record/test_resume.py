@@ -6,12 +6,14 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_run import kill, reading, rollout
 from tests.conftest import counts
 
 from forkpoint.record import RecordError, RunWriter, open_run
 from forkpoint.record.check import check
+from forkpoint.record.write import _step
 
 LAST = 7
 
@@ -298,3 +300,72 @@ def test_the_comparison_would_notice_a_difference_in_any_value(create):
         resumed.close()
         lines = [json.loads(line) for line in (writer.path / "metrics.jsonl").read_bytes().splitlines()]
         assert [line["n"] for line in lines] == list(range(len(lines)))
+
+
+def test_what_came_again_before_the_difference_stays_in_view_with_it(create):
+    """At the checkpoint's own step a new attempt hides all of that kind and step, also what was the same."""
+    writer = create()
+    life(writer, range(4))
+    writer.metrics("eval", 3, {"other": 1.0})
+    writer.rollouts([rollout(3, sample) | {"kind": "eval", "group": 1} for sample in range(3)])
+    life(writer, range(4, 5))
+    kill(writer)
+    resumed = RunWriter.resume(writer.path, 3)
+    evaluation(resumed, 3)
+    resumed.rollouts([rollout(3, 0) | {"kind": "eval", "group": 1}, rollout(3, 1) | {"kind": "eval", "text": "new"}])
+    resumed.metrics("eval", 3, {"other": 2.0})
+    resumed.close()
+    run = open_run(writer.path)
+    first = [(row["group"], row["sample"]) for row in run.rollouts(3, "eval", attempt=0)]
+    assert [(row["group"], row["sample"]) for row in run.rollouts(3, "eval")] == [
+        *first[:-2],
+        (rollout(3, 1)["group"], 1),
+    ]
+    assert [set(row) - {"kind", "step", "time"} for row in run.metrics("eval") if row["step"] == 3] == [
+        {"accuracy"},
+        {"other"},
+    ]
+    assert run.attempts == [3] and check(writer.path) == []
+
+
+def test_the_same_completions_of_a_later_attempt_open_no_other_where_older_ones_were_dropped(create):
+    writer = create(part_every=1, keep=40_000)
+    life(writer, range(11))
+    kill(writer)
+    for last in (5, 7):
+        resumed = RunWriter.resume(writer.path, 2, part_every=1, keep=40_000)
+        for step in range(3, last + 1):
+            resumed.rollouts([rollout(step, sample) | {"text": "another"} for sample in range(2)])
+            resumed.metrics("train", step, {"reward": -1.0})
+        kill(resumed)
+        assert open_run(writer.path)._rollouts.manifest.retired_step >= 5, (
+            "what is compared is older than what was dropped"
+        )
+        assert open_run(writer.path).attempts == [2]
+
+
+@pytest.mark.parametrize("step", [-1, 2**31])
+def test_a_step_that_is_no_count_is_refused_before_anything_changes(stopped, step):
+    before = untouched(stopped)
+    with pytest.raises(ValueError, match=r"resume from step .*: give the number of optimizer steps done"):
+        RunWriter.resume(stopped, step)
+    assert untouched(stopped) == before
+    with RunWriter.resume(stopped, 3) as writer, pytest.raises(ValueError, match=r"train step .*: give the number of"):
+        writer.metrics("train", step, {})
+    assert check(stopped) == []
+    for other in (1.5, "2", None):
+        with pytest.raises(ValueError, match=r"step .*: give the number of"):
+            _step(other, "train")
+
+
+def test_a_step_of_numpy_is_a_step(create):
+    writer = create(part_every=2)
+    for step in np.arange(1, 6):
+        writer.metrics("train", step, {"reward": np.float32(0.5)})
+        writer.rollouts([{"kind": "train", "step": step, "reward_parts": {"format": np.float32(0.5)}}])
+    writer.close()
+    kill(RunWriter.resume(writer.path, np.int64(5)))
+    run = open_run(writer.path)
+    assert run.status["step"] == 5 and run.rollouts()[0]["reward_parts"] == '{"format": 0.5}' and check(run.path) == []
+    with pytest.raises(ValueError, match="rollout row 0: traits cannot be JSON"):
+        create("other").rollouts([{"kind": "train", "step": 1, "traits": {"tries": object()}}])

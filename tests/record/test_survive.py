@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_run import reading, write_steps
+from small_run import kill, reading, rollout, write_steps
 from tests.conftest import counts
 
-from forkpoint.record import RecordError, RunWriter, _begin, open_run
+from forkpoint.record import RecordError, RunWriter, _begin, _store, open_run
 from forkpoint.record.check import check
 
 STEPS = 6
@@ -230,3 +230,66 @@ def test_a_run_that_lost_rows_can_be_resumed(create, disk, failing, monkeypatch)
     run = open_run(writer.path)
     assert [row["step"] for row in run.metrics()] == list(range(1, 8)), "the new attempt has what the first one lost"
     assert run.attempts == [2] and [row["sample"] for row in run.rollouts()] == [0, 1] * 7
+
+
+@pytest.mark.parametrize("room", [0, 60, 110, 400, 700])
+def test_strict_forgets_the_call_but_not_the_beginning_of_its_attempt(create, disk, room):
+    """Without it the lines that follow would belong to an attempt that nobody began."""
+    writer = create(strict=True)
+    write_steps(writer, range(1, 6))
+    kill(writer)
+    resumed = RunWriter.resume(writer.path, 2, strict=True)
+    write_steps(resumed, range(3, 4))
+    disk.room = room
+    with pytest.raises(OSError, match=r"No space left|no room"):
+        resumed.metrics("train", 4, {"reward": -1.0})
+        resumed.rollouts([rollout(4, sample) for sample in range(2)])
+    disk.room = float("inf")
+    resumed.metrics("train", 4, {"reward": -1.0})
+    resumed.close("failed")
+    run = open_run(writer.path)
+    assert run.attempts == [3] and check(writer.path) == []
+    assert {row["reward"] for row in run.metrics("train") if row["step"] == 4} == {-1.0}
+
+
+def test_a_manifest_that_cannot_be_written_for_long_leaves_no_parts_that_nobody_names(create, failing, monkeypatch):
+    """The tail takes all rows meanwhile; each try encodes what waits, so there are a few of them only."""
+    writer, tries, whole = create(part_every=10), [], _store.write_manifest
+
+    def refused(*_: Any) -> None:
+        tries.append(len(list((writer.path / "rollouts").glob("part-*"))))
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(_store, "write_manifest", refused)
+    write_steps(writer, range(1, 41))
+    assert 4 <= len(tries) <= 8 and set(tries) == {1}, "the part of this try, and of no other"
+    monkeypatch.setattr(_store, "write_manifest", whole)
+    writer.close()
+    assert len(open_run(writer.path).rollouts()) == 80 and check(writer.path) == []
+
+
+def test_readings_without_completions_are_counted_in_the_status_too(create):
+    writer = create(part_every=5)
+    for step in range(1, 18):
+        writer.metrics("train", step, reading(step))
+    status = open_run(writer.path).status
+    assert (status["state"], status["step"], status["lines"]) == ("running", 12, 12)
+    kill(writer)
+    path = writer.path / "metrics.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:9]))
+    assert [p.what for p in check(writer.path)] == ["ends after 9 lines where status.json states 12"]
+
+
+def test_strict_tells_of_no_failure_where_only_the_status_could_not_be_written(create, monkeypatch):
+    """The reading is on disk by then, and a caller who tried again would write it twice."""
+    writer = create(part_every=2, strict=True)
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_store, "write_status", refused)
+        for step in range(1, 9):
+            writer.metrics("train", step, reading(step))
+    writer.close()
+    assert open_run(writer.path).column("reward")[0].tolist() == list(range(1, 9)) and check(writer.path) == []

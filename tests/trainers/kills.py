@@ -316,7 +316,7 @@ def _pointer_first() -> Any:
         complete.write_text("complete")
         save(self, model, trial)
 
-    def believed(folder: Path) -> None:
+    def believed(folder: Path, run: Any = None) -> None:
         if not (Path(folder) / checkpoints.COMPLETE).exists():
             raise checkpoints.RecordError("is not complete", file=folder, remedy="")
 

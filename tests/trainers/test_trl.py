@@ -100,6 +100,40 @@ def test_the_record_says_what_the_host_says(train, tmp_path):
             assert row["accuracy"] == pytest.approx(log["reward"], rel=1e-5)
 
 
+def test_the_loss_of_an_epochs_last_step_is_the_hosts_although_it_has_fewer_micro_batches(train, tmp_path):
+    short = {"num_iterations": 1, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}
+    short |= {"steps_per_generation": 2, "num_generations": 8, "max_steps": 4}
+
+    def few_prompts(trainer):
+        trainer.train_dataset = trainer.train_dataset.select(range(6))
+        watch(trainer, out=tmp_path / "run")
+
+    _, _, trainer = train(GRPOTrainer, prepare=few_prompts, **short)
+    host = [log for log in trainer.state.log_history if "grad_norm" in log]
+    assert host[1]["epoch"] == 1.0, "two steps, of four and of two micro-batches"
+    losses = [row["loss"] for row in open_run(tmp_path / "run").metrics("train")]
+    assert losses == pytest.approx([log["loss"] for log in host], abs=1e-6)
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+def test_a_neutral_methods_evaluation_is_stock(train, loss_type):
+    cut = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "steps_per_generation": 4}
+    settings = cut | {"max_steps": 1, "loss_type": loss_type, "num_iterations": 1}
+    evaluated = {"eval_strategy": "no", "per_device_eval_batch_size": 8}
+
+    def loss(cls):
+        def on(trainer):
+            trainer.eval_dataset = trainer.train_dataset.select(range(3))
+
+        _, _, trainer = train(cls, prepare=on, **settings, **evaluated)
+        torch.manual_seed(1)
+        return trainer.evaluate()["eval_loss"]
+
+    stock = loss(GRPOTrainer)
+    assert stock != 0.0
+    assert loss(manage(GRPOTrainer, method="grpo")) == stock
+
+
 def test_entropy_by_role_adds_up_to_the_whole(train, tmp_path):
     train(GRPOTrainer, max_steps=2, prepare=lambda trainer: watch(trainer, out=tmp_path / "run", task=TASK))
     rollouts = open_run(tmp_path / "run").rollouts(kind="train")

@@ -236,6 +236,12 @@ def test_after_an_error_nothing_is_saved_over_what_was_good(run):
     assert _checkpoints(trainer) == []
 
 
+def test_checkpoints_after_an_error_do_not_push_out_the_last_one_before_it(run):
+    saving = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
+    _, _, trainer = run(Broken, max_steps=4, num_iterations=4, **saving)  # one rollout: nan weights cannot sample
+    assert [path.name for path in _checkpoints(trainer)] == ["checkpoint-1", "checkpoint-4"]
+
+
 def test_checkpoint_saves_at_that_step_and_goes_on(run, impatient):
     impatient("dead_groups", 1)
     rows, opened, trainer = run(reward=constant, on_alarm="checkpoint", max_steps=2)

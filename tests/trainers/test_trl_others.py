@@ -4,7 +4,7 @@ import pytest
 import torch
 from datasets import Dataset
 from tests.trainers.conftest import TASK, countdown_reward
-from trl import GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
 from forkpoint.policies import folder
 from forkpoint.record import open_run
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 PROBLEMS = [problem for problem, _ in zip(TASK.problems("train"), range(16), strict=False)]
 COMMON = dict(
     max_steps=3, per_device_train_batch_size=8, logging_steps=1, use_cpu=True, bf16=False, gradient_checkpointing=False,
-    save_strategy="no", report_to=[], disable_tqdm=True, learning_rate=1e-3,
+    save_strategy="no", report_to=[], disable_tqdm=True, learning_rate=1e-3, gradient_accumulation_steps=2,
 )  # fmt: skip
 
 
@@ -49,8 +49,22 @@ def test_another_trainer_is_watched_and_not_changed(tmp_path, make):
     host = [log for log in watched.state.log_history if "grad_norm" in log]
     assert [row["step"] for row in rows] == [1, 2, 3]
     for row, log in zip(rows, host, strict=True):
-        assert row["entropy/full"] == pytest.approx(log["entropy"], rel=1e-4)
+        # theirs is a mean over micro-batches, ours one over tokens
+        assert row["entropy/full"] == pytest.approx(log["entropy"], rel=0.1)
+        assert row["loss"] == pytest.approx(log["loss"], abs=1e-6)
         assert ("covariance/logp_advantage" in row) == (make is rloo)
+
+
+def test_where_losses_are_means_of_micro_batches_their_mean_is_the_steps(tmp_path):
+    """DPO's do not add up to the step's, as GRPO's do."""
+    rows = {"prompt": [problem.prompt for problem in PROBLEMS], "rejected": [" no"] * len(PROBLEMS)}
+    rows["chosen"] = [f" {TASK.solution(problem)}" for problem in PROBLEMS]
+    args = DPOConfig(output_dir=str(tmp_path / "host"), **COMMON)
+    trainer = DPOTrainer(folder("tiny"), args=args, train_dataset=Dataset.from_dict(rows))
+    watch(trainer, out=tmp_path / "run").train()
+    host = [log["loss"] for log in trainer.state.log_history if "grad_norm" in log]
+    assert host[0] == pytest.approx(0.6931, abs=1e-3)
+    assert [row["loss"] for row in open_run(tmp_path / "run").metrics("train")] == pytest.approx(host, abs=1e-6)
 
 
 def test_what_is_no_trainer_is_refused(tmp_path):

@@ -142,9 +142,9 @@ def test_without_a_checkpoint_a_run_begins_again_and_its_record_is_compared(copy
 def test_the_old_checkpoint_goes_only_after_the_new_one_is_committed(tmp_path, monkeypatch):
     committed = checkpoints.commit
 
-    def commit(folder):
+    def commit(folder, **about):
         seen.append(sorted(file.name for file in Path(folder).parent.glob("checkpoint-*")))
-        committed(folder)
+        committed(folder, **about)
 
     seen: list[list[str]] = []
     monkeypatch.setattr(checkpoints, "commit", commit)

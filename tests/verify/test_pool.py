@@ -79,6 +79,10 @@ def test_a_text_that_is_too_long_is_wrong_and_starts_nothing():
 def test_what_is_no_json_is_refused_in_one_line():
     with Pool(equals) as pool, pytest.raises(ValueError, match="cannot be sent as JSON"):
         pool.score([(object(), "a")])
+    circle: list = []
+    circle.append(circle)
+    with Pool(equals) as pool, pytest.raises(ValueError, match="cannot be sent as JSON: Circular"):
+        pool.score([(circle, "a")])
 
 
 def test_a_process_is_replaced_after_so_many_pairs():
@@ -152,6 +156,22 @@ def test_a_limit_of_nothing_is_refused(name):
         Limits(**{name: 0.0 if name == "seconds" else 0})
 
 
+@pytest.mark.parametrize(
+    "name, value", [("seconds", v) for v in (float("nan"), float("inf"), 1e10)] + [("memory_mb", 2**40)]
+)
+def test_a_limit_that_no_clock_or_kernel_takes_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"Limits: {name} = .* must be above 0 and at most"):
+        Limits(**{name: value})
+
+
+def test_settings_that_are_no_json_are_refused_before_a_worker_starts():
+    with pytest.raises(ValueError, match=r"Pool: settings are no JSON values: .*object"):
+        Pool("tests.verify.scorers:maker", settings={"offset": object()})
+    for number in (0, -1):
+        with pytest.raises(ValueError, match="must be whole and above 0"):
+            Pool(equals, workers=number)
+
+
 def test_threads_share_a_pool():
     results: dict[int, list[bool]] = {}
     with Pool(equals, workers=2) as pool:
@@ -165,6 +185,44 @@ def test_threads_share_a_pool():
         for thread in threads:
             thread.join()
     assert results == {i: [k == i for k in range(20)] for i in range(6)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a fork that goes on as Python is for Linux")
+def test_a_fork_of_the_process_has_workers_of_its_own():
+    """Over one connection the two would take each other's verdicts, as their questions have the same numbers."""
+    told, tell = os.pipe()
+    with Pool("tests.verify.scorers:echoes", workers=1) as pool:
+        assert pool.score([("first", "first")])[0].correct
+        theirs = pool._workers[0].process
+        child = os.fork()
+        wrong = ["not scored"]
+        try:
+            me = "child" if child == 0 else "parent"
+            wrong = [v.reason for i in range(100) for v in pool.score([(f"{me} {i}",) * 2]) if not v.correct]
+        finally:
+            if child == 0:
+                pool.close()
+                os.write(tell, repr(wrong).encode())
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert (wrong, os.read(told, 10_000).decode()) == ([], "[]")
+        assert pool._workers[0].process is theirs, "the fork did not end its parent's worker"
+    os.close(told)
+    os.close(tell)
+
+
+def test_a_pool_closed_while_it_scores_gives_every_pair_a_verdict_and_does_not_wait_for_the_limit():
+    verdicts: list[Verdict] = []
+    with Pool(behaves, workers=2, limits=Limits(seconds=60.0)) as pool:
+        assert pool.score([(0, "pid")])
+        thread = threading.Thread(target=lambda: verdicts.extend(pool.score([(0, "hang"), (0, "hang")])))
+        thread.start()
+        while not all(worker.connection and worker.asked for worker in pool._workers):
+            time.sleep(0.01)
+        pool.close()
+        thread.join(30)
+        assert not thread.is_alive()
+    assert {verdict.reason for verdict in verdicts} <= {"its worker died", "its pool was closed"} and len(verdicts) == 2
 
 
 def test_a_worker_that_was_killed_from_outside_is_replaced():

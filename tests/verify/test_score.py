@@ -38,6 +38,16 @@ class Behaves(Task):
         return behaves(problem.prompt, text)
 
 
+@dataclass(frozen=True)
+class Shares(Behaves):
+    """JSON turns the numbers that are keys into text: a worker would score by a mapping in which none is found."""
+
+    shares: dict | None = None
+    pairs: tuple = ()
+    in_process = ""
+    limits = None
+
+
 @pytest.fixture(scope="module", autouse=True)
 def kept_pools_end_with_the_module():
     yield
@@ -97,6 +107,9 @@ def test_a_task_that_no_worker_could_build_is_refused_in_one_line():
         score(Stateful(), [], [])
     with pytest.raises(ValueError, match="no JSON value"):
         score(Behaves(limits=Limits()), [], [])
+    with pytest.raises(ValueError, match="field shares does not come back from JSON as it is"):
+        score(Shares(shares={1: 0.5}), [], [])
+    assert score(Shares(shares={"1": 0.5}, pairs=((1, 2), (3,))), [], []) == []
 
 
 def test_lists_of_unequal_length_are_refused():

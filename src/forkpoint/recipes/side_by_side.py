@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -70,14 +71,19 @@ def _stored(config: RunConfig) -> RunConfig:
 
 def _start(config: RunConfig) -> "subprocess.Popen[bytes]":
     config.folder.parent.mkdir(parents=True, exist_ok=True)
-    path = config.folder.with_suffix(".yaml")
+    path = _beside(config, ".yaml")
     path.write_text(yaml.safe_dump(_stored(config).model_dump(), sort_keys=False))
-    with config.folder.with_suffix(".log").open("wb") as log:
+    with _beside(config, ".log").open("wb") as log:
         command = [sys.executable, "-m", "forkpoint", "train", "--config", str(path)]
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
+def _beside(config: RunConfig, ending: str) -> Path:
+    # not with_suffix: share-0.02 and share-0.04 would share a file
+    return config.folder.with_name(config.folder.name + ending)
+
+
 def _last_words(config: RunConfig, code: int) -> str:
-    log = config.folder.with_suffix(".log")
+    log = _beside(config, ".log")
     lines = log.read_text(errors="replace").strip().splitlines() or [""]
     return f"{config.title} stopped with exit code {code} ({lines[-1][:200]}); all of its output is in {log}"

@@ -16,6 +16,7 @@ from forkpoint.config import RunConfig
 from forkpoint.recipes.side_by_side import Show
 from forkpoint.record.checkpoints import remove_checkpoints
 from forkpoint.record.estimate import estimate_bytes
+from forkpoint.record.remove import remove_run
 from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
 from forkpoint.tasks import Task
 from forkpoint.verify import score
@@ -52,7 +53,11 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
         )
         if show is not None:
             trainer.add_callback(_progress(config, show))
-        trainer.train(resume_from_checkpoint=last_complete(checkpoints) if config.resume else None)
+        saved = config.folder / "checkpoints"
+        if config.overwrite and not config.resume and trainer.accelerator.is_main_process:
+            remove_run(folder)  # first: it is refused while another process writes the run
+            remove_checkpoints(saved)
+        trainer.train(resume_from_checkpoint=last_complete(saved, run=folder) if config.resume else None)
         trainer.accelerator.end_training()
     return folder
 
@@ -72,14 +77,12 @@ def disk_note(config: RunConfig) -> str:
 
 @contextmanager
 def _checkpoint_folder(config: RunConfig) -> Iterator[str]:
-    """Where checkpoints go. A run that begins anew finds none of an older one there."""
-    if not config.save_every:
+    """Where checkpoints go; nowhere that lasts where none is asked for."""
+    if not config.save_every and config.on_alarm == "log":
         with TemporaryDirectory(prefix="forkpoint-") as scratch:
             yield scratch
         return
     folder = config.folder / "checkpoints"
-    if config.overwrite and not config.resume:
-        remove_checkpoints(folder)
     try:
         yield str(folder)
     except BaseException:

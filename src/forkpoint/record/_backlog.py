@@ -37,6 +37,9 @@ class Backlog:
     def pop(self) -> None:
         self._bytes -= _size(self._items.popleft())
 
+    def forget_newest(self) -> None:
+        self._bytes -= _size(self._items.pop())
+
     def trim(self) -> None:
         """Drop the oldest until the rest fits: completions first, then readings; the beginning of an attempt stays."""
         while self._bytes > self._most and (item := self._droppable()) is not None:

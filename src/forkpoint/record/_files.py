@@ -71,7 +71,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     try:
         _write_new(temporary, data)
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

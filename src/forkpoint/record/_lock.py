@@ -27,7 +27,7 @@ class Lock:
     """Held from construction to ``release`` or the end of the process. Raises RecordError while another holds it."""
 
     def __init__(self, run: Path) -> None:
-        self._path = run / LOCK
+        self._path, self._pid = run / LOCK, os.getpid()
         self._release = weakref.finalize(self, lambda: None)
         if fcntl is None:
             return
@@ -39,9 +39,14 @@ class Lock:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, json.dumps({"pid": os.getpid(), "boot": _boot()}).encode())
 
+    @property
+    def ours(self) -> bool:
+        """Whether this process took the lock: a fork of it has this object, and not the lock."""
+        return self._pid == os.getpid()
+
     def release(self) -> None:
         """Let the next writer in; a second call does nothing."""
-        if self._release.alive:
+        if self._release.alive and self.ours:
             # while it is still held: whoever opened this file meanwhile finds that it lost its name, and opens anew
             with contextlib.suppress(OSError):
                 self._path.unlink()

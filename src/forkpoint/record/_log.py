@@ -19,12 +19,12 @@ class Log:
         self._open()
 
     def append(self, data: bytes) -> None:
-        """Add lines in one write. Raises OSError, and then no reader will ever see a part of them."""
+        """Add lines in one write. Where it raises, no reader will ever see a part of them."""
         if not self._close.alive:
             self._open()
         try:
             self._write(data)
-        except OSError:
+        except BaseException:  # Ctrl-C too: its line would come twice, once more when the run is closed
             self._drop_half_a_line()
             raise
         self._size = (self._size or 0) + len(data)

@@ -63,11 +63,15 @@ class Manifest(NamedTuple):
         return retired
 
 
+def part_name(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
 def write_part(run: Path, number: int, table: pa.Table) -> Part:
     """Write a part whole. It does not count before ``write_manifest`` names it."""
     data = _encode(table)
     steps: list[int] = table.column("step").to_pylist()
-    name = f"part-{number:06d}.parquet"
+    name = part_name(number)
     _files.atomic_write(run / ROLLOUTS / name, data)
     return Part(name, len(data), hashlib.sha256(data).hexdigest(), len(steps), min(steps), max(steps))
 

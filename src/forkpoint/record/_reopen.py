@@ -41,7 +41,12 @@ def reopen(
         step=step,
         retired_step=found.manifest.retired_step,
         readings=[entry_of(row) for row in run.metrics() if row["step"] >= step],
-        rows=[entry_of(row) for row in run.table(steps=(step, None)).to_pylist()],
+        # few at a time: a completion of thousands of tokens is megabytes of Python objects
+        rows=[
+            entry_of(row)
+            for batch in run.table(steps=(step, None)).to_batches(max_chunksize=16)
+            for row in batch.to_pylist()
+        ],
     )
     _clean(path, key, found)
     return Standing(key, read_metrics(path, key).lines, found.manifest, found.recent), replay

@@ -4,6 +4,7 @@ Calls come in the order in which a killed writer got them, so the recorded readi
 queues. A call that equals the front of its queue is on disk already. One that differs opens an attempt.
 """
 
+import hashlib
 import re
 import time
 from collections import deque
@@ -25,7 +26,8 @@ class Entry(NamedTuple):
 
     kind: str
     step: int
-    text: str
+    digest: str
+    """of the rest of it, as the completions of many steps wait to come again"""
 
 
 def measures_time(key: str) -> bool:
@@ -40,7 +42,8 @@ def measures_time(key: str) -> bool:
 def entry_of(record: Mapping[str, Any]) -> Entry:
     """What is compared of a reading or a completion: all but times and the attempt. Nan equals nan, 0.0 is not -0.0."""
     kept = {key: value for key, value in record.items() if key != "attempt" and not measures_time(key)}
-    return Entry(record["kind"], record["step"], repr(sorted(kept.items())))
+    digest = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
+    return Entry(record["kind"], record["step"], digest)
 
 
 class Replay:
@@ -74,9 +77,10 @@ class Replay:
         """What to write for a reading: nothing, the reading, or an attempt's beginning and all that belongs to it."""
         if self._is_over(line["step"]):
             return [self._stamped(line)]
-        verdict = self._verdict(self._readings, entry_of(line))
+        entry = entry_of(line)
+        verdict = self._verdict(self._readings, entry)
         if verdict >= 0:
-            return [*self._restart(verdict), self._stamped(line)]
+            return [*self._restart(verdict, entry), self._stamped(line)]
         return self._accepted(line, [verdict])
 
     def rows(self, table: pa.Table) -> list[Item]:
@@ -84,13 +88,14 @@ class Replay:
         if self._is_over(table.column("step")[0].as_py()):
             return [self._stamped(table)]
         verdicts: list[int] = []
-        for row in table.to_pylist():
-            verdict = SAME if row["step"] <= self._retired_step else self._verdict(self._rows, entry_of(row))
+        rows = table.to_pylist()
+        for row in rows:
+            entry = entry_of(row)
+            verdict = SAME if self._is_retired(entry) else self._verdict(self._rows, entry)
             if verdict >= 0:
-                steps = table.column("step").to_pylist()
-                known = [v == SAME and step <= verdict for v, step in zip(verdicts, steps, strict=False)]
-                rest = [i for i in range(len(table)) if i >= len(known) or not known[i]]
-                return [*self._restart(verdict), self._stamped(table.take(rest))]
+                known = {i for i, v in enumerate(verdicts) if v == SAME and not _hides(rows[i], verdict, entry)}
+                rest = [i for i in range(len(table)) if i not in known]
+                return [*self._restart(verdict, entry), self._stamped(table.take(rest))]
             verdicts.append(verdict)
         return self._accepted(table, verdicts)
 
@@ -127,12 +132,17 @@ class Replay:
         fresh = [i for i, verdict in enumerate(verdicts) if verdict == NEW]
         return [self._stamped(item if isinstance(item, dict) else item.take(fresh))]
 
-    def _restart(self, step: int) -> list[Item]:
-        """Begin an attempt after ``step``, and write again what came since then: its line on disk is superseded."""
+    def _is_retired(self, entry: Entry) -> bool:
+        """Whether nothing is recorded that it could be held against. Of a later attempt there may be something."""
+        return entry.step <= self._retired_step and not (self._rows and self._rows[0].step <= entry.step)
+
+    def _restart(self, step: int, other: Entry) -> list[Item]:
+        """Begin an attempt after ``step``, as ``other`` differs, and write again what that supersedes."""
         self.attempt, self._over = self.attempt + 1, True
         begin = {"kind": "attempt", "step": step, "time": round(time.time(), 3), "attempt": self.attempt}
-        again = [item if isinstance(item, dict) else item.filter(pc.field("step") > step) for item in self._taken]
-        kept = [item for item in again if (item["step"] > step if isinstance(item, dict) else len(item))]
+        hidden = (pc.field("step") > step) | ((pc.field("kind") == other.kind) & (pc.field("step") == other.step))
+        again = [item if isinstance(item, dict) else item.filter(hidden) for item in self._taken]
+        kept = [item for item in again if (_hides(item, step, other) if isinstance(item, dict) else len(item))]
         self._taken = []
         self._readings.clear()
         self._rows.clear()
@@ -143,3 +153,8 @@ class Replay:
             return item | ({"attempt": self.attempt} if self.attempt else {})
         index = item.schema.get_field_index("attempt")
         return item.set_column(index, item.schema.field(index), pa.array([self.attempt] * len(item), pa.int32()))
+
+
+def _hides(item: dict[str, Any], step: int, other: Entry) -> bool:
+    """Whether a new attempt hides its line on disk: it is past ``step``, or of the kind and step of ``other``."""
+    return item["step"] > step or (item["kind"], item["step"]) == other[:2]

@@ -1,5 +1,6 @@
 """A store whose failures stop nobody: what cannot be written waits, in order, and is tried again on the next call."""
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 
@@ -38,17 +39,21 @@ class TolerantStore:
         """Write what waits and then these, as far as the disk takes it; ``step`` is for the status."""
         for item in items:
             self._backlog.add(item)
-        while self._backlog:
-            try:
-                self._put(self._backlog.front, step)
-            except OSError as error:
-                if self._strict:
-                    self._backlog.pop()
-                    raise
-                self._fail(error)
-                break
-            self._backlog.pop()
+        try:
+            while self._backlog:
+                self._put_front(step)
+        except OSError as error:
+            if self._strict:
+                # the call's own comes last: the beginning of its attempt must still stand before what follows
+                if items:
+                    self._backlog.forget_newest()
+                raise
+            self._fail(error)
         self._backlog.trim()
+        if not self._backlog and self.store.is_long_unstated(step):
+            # the call is written: a caller told of a failure here would write it twice
+            with contextlib.suppress(OSError):
+                self.store.state("running", step)
 
     def settle(self, state: str, step: int, *, commit: bool = True) -> None:
         """Make a part of what waits in the tail, and state how the run stands: nothing is lost where that fails."""
@@ -61,14 +66,17 @@ class TolerantStore:
                 raise
             self._fail(error)
 
-    def _put(self, item: Item, step: int) -> None:
+    def _put_front(self, step: int) -> None:
+        item = self._backlog.front
         if isinstance(item, pa.Table):
             if self.store.is_due(item):
                 self.settle("running", step)
             self.store.add_rows(item)
+            self._backlog.pop()
             return
         untold = self._backlog.lost if item["kind"] in KINDS else 0
         self.store.add_line(item | ({LOST: float(untold)} if untold else {}))
+        self._backlog.pop()
         self._backlog.lost -= untold
         self._told += untold
         if item["kind"] not in KINDS:

@@ -1,13 +1,16 @@
 """Checkpoints that count: a trainer's folder is complete once a sealed list of its files, written last, is in it.
 
     OUT/checkpoint-120/...                      the trainer's own files, and in forkpoint/ what they leave out
-    OUT/checkpoint-120/forkpoint/complete.json  size and sha256 of every one of them
+    OUT/checkpoint-120/forkpoint/complete.json  size and sha256 of every one of them, whose run it is, and its number
+
+Newest is the one committed last, by number: a run that went back to step 20 saves step 30 after an older step 60.
 
 A process killed while it saves leaves a folder without the list, or with files that differ from it. Resuming passes
 over such a folder, and the one before it is deleted only after the list of the new one stands.
 """
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple
 from forkpoint.record import _files
 from forkpoint.record._error import RecordError
 from forkpoint.record._seal import seal
+from forkpoint.record.read import Run
 
 COMPLETE = "forkpoint/complete.json"
 NAME = re.compile(r"checkpoint-(\d+)")
@@ -30,8 +34,8 @@ class Newest(NamedTuple):
     passed_over: list[RecordError]
 
 
-def commit(folder: str | Path) -> None:
-    """Declare the checkpoint complete, once all its files are written.
+def commit(folder: str | Path, *, run_id: str = "") -> None:
+    """Declare the checkpoint of a run complete, once all its files are written.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "checkpoint-3"
@@ -44,52 +48,62 @@ def commit(folder: str | Path) -> None:
     folder = Path(folder)
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file != folder / COMPLETE]
     listed = {file.relative_to(folder).as_posix(): _stated(file) for file in files}
+    before = max((_number(other) for other in _complete(folder.parent)), default=0.0)
+    about = {"schema": 1, "run_id": run_id, "number": int(before) + 1}
     (folder / COMPLETE).parent.mkdir(exist_ok=True)
-    _files.atomic_write(folder / COMPLETE, seal({"schema": 1, "files": listed}, indent=1))
+    _files.atomic_write(folder / COMPLETE, seal(about | {"files": listed}, indent=1))
     for inside in {file.parent for file in files} | {folder, folder.parent}:
         _files.sync_folder(inside)
 
 
-def verify(folder: str | Path) -> None:
-    """Raise RecordError, naming the file, unless every file is there with the bytes that were committed."""
+def verify(folder: str | Path, run: Run | None = None) -> None:
+    """Raise RecordError, naming the file, unless every file is there with the bytes that were committed.
+
+    With ``run`` also where that run cannot go on from here: the checkpoint is another run's, or past the record's end.
+    """
     folder = Path(folder)
     remedy = "resume from an earlier checkpoint"
     if not (folder / COMPLETE).is_file():
         raise RecordError("is not complete: its saving was cut off", file=folder, remedy=remedy)
-    listed = _files.read_document(folder / COMPLETE).get("files")
+    stated = _files.read_document(folder / COMPLETE)
+    if run is not None:
+        _refuse_unfit(folder, stated.get("run_id"), run)
+    listed = stated.get("files")
     if not isinstance(listed, dict):
         raise RecordError("is not a list of files", file=folder / COMPLETE, field="files", remedy=remedy)
-    for name, stated in listed.items():
+    for name, committed in listed.items():
         # the name becomes a path: nothing outside the folder may be read
         if not (folder / name).resolve().is_relative_to(folder.resolve()):
             raise RecordError("names a file outside the checkpoint", file=folder / COMPLETE, field=name, remedy=remedy)
         if not (folder / name).is_file():
             raise RecordError("is missing", file=folder / name, remedy=remedy)
-        if _stated(folder / name, sync=False) != stated:
+        if _stated(folder / name, sync=False) != committed:
             raise RecordError(f"differs from {COMPLETE}", file=folder / name, remedy=remedy)
 
 
-def newest(out: str | Path) -> Newest:
-    """The complete checkpoint of the highest step in ``out``; None where there is no such one."""
-    passed_over: list[RecordError] = []
-    for folder in reversed(_in_order(Path(out))):
+def newest(out: str | Path, run: Run | None = None) -> Newest:
+    """The complete checkpoint in ``out`` that was committed last, of those from which ``run`` can go on; or None."""
+    passed_over: list[tuple[Path, RecordError]] = []
+    for folder in reversed(sorted(_in_order(Path(out)), key=_number)):
         try:
-            verify(folder)
+            verify(folder, run)
         except RecordError as error:
-            passed_over.append(error)
+            passed_over.append((folder, error))
         else:
-            return Newest(folder, passed_over)
-    return Newest(None, passed_over)
+            step = step_of(folder)
+            return Newest(folder, [e for other, e in passed_over if _number(other) < math.inf or step_of(other) > step])
+    return Newest(None, [error for _, error in passed_over])
 
 
 def prune(out: str | Path, keep: int, spare: Collection[str | Path] = ()) -> None:
-    """Delete all but the ``keep`` newest complete checkpoints, and leftovers older than these; ``spare`` stay."""
-    folders = _in_order(Path(out))
-    complete = [folder for folder in folders if (folder / COMPLETE).is_file()]
+    """Delete all but the ``keep`` newest complete checkpoints, and leftovers of steps before these; ``spare`` stay."""
+    complete = _complete(Path(out))
     if keep < 1 or len(complete) <= keep:
         return
     kept = {folder.resolve() for folder in complete[-keep:]} | {Path(folder).resolve() for folder in spare}
-    for folder in folders[: folders.index(complete[-keep])]:
+    first = min(step_of(folder) for folder in complete[-keep:])
+    leftovers = [folder for folder in _in_order(Path(out)) if folder not in complete and step_of(folder) < first]
+    for folder in (*leftovers, *complete[:-keep]):
         if folder.resolve() not in kept:
             _remove(folder)
 
@@ -110,6 +124,32 @@ def step_of(folder: str | Path) -> int:
     if not found:
         raise ValueError(f"{folder}: not a checkpoint; its name would be checkpoint-STEP")
     return int(found[1])
+
+
+def _refuse_unfit(folder: Path, run_id: Any, run: Run) -> None:
+    step, remedy = step_of(folder), "resume from an earlier checkpoint of the run, or begin another run with --out"
+    if step > run.steps:
+        raise RecordError(f"is past step {run.steps}, where the record ends", file=folder, remedy=remedy)
+    # a run may begin at another's checkpoint: then its record has nothing up to there
+    began = min((row["step"] for row in run.metrics("train")), default=0)
+    if run_id not in (None, "", run.header["run_id"]) and step >= began:
+        raise RecordError("belongs to another run", file=folder, remedy=remedy)
+
+
+def _number(folder: Path) -> float:
+    """When a checkpoint was committed, counted in commits; infinite where it never was, 0 where nobody can say."""
+    if not (folder / COMPLETE).is_file():
+        return math.inf
+    try:
+        number = _files.read_document(folder / COMPLETE).get("number")
+    except RecordError:
+        return 0.0
+    return float(number) if type(number) is int else 0.0
+
+
+def _complete(out: Path) -> list[Path]:
+    """The checkpoints that have a list, in the order in which they were committed."""
+    return sorted((folder for folder in _in_order(out) if (folder / COMPLETE).is_file()), key=_number)
 
 
 def _remove(folder: Path) -> None:

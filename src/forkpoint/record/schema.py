@@ -90,7 +90,7 @@ def _row(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     if row.get("verdict") is not None:
         _check_choice(row, number, "verdict", VERDICTS)
     _check_lengths(row, number)
-    return {name: _clean(name, value) for name, value in row.items()}
+    return {name: _clean(name, value, number) for name, value in row.items()}
 
 
 def _check_choice(row: Mapping[str, Any], number: int, name: str, choices: Sequence[str]) -> None:
@@ -107,9 +107,12 @@ def _check_lengths(row: Mapping[str, Any], number: int) -> None:
         )
 
 
-def _clean(name: str, value: Any) -> Any:
+def _clean(name: str, value: Any, number: int) -> Any:
     if name in JSON_COLUMNS and isinstance(value, Mapping):
-        return json.dumps(value)
+        try:
+            return json.dumps(value, default=float)  # numbers of NumPy
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"rollout row {number}: {name} cannot be JSON ({error}); give text and numbers") from error
     if isinstance(value, str):
         return _utf8(value)
     if name == "tokens" and value is not None:

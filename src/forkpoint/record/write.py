@@ -1,15 +1,17 @@
 """The one writer of a run."""
 
+import operator
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, SupportsIndex
 
 from forkpoint.record._begin import identity, lay_out
 from forkpoint.record._lock import Lock
+from forkpoint.record._metrics import MOST_STEPS
 from forkpoint.record._reopen import reopen
 from forkpoint.record._replay import Replay
 from forkpoint.record._seal import key_of
@@ -88,7 +90,7 @@ class RunWriter:
     def resume(
         cls,
         path: str | Path,
-        step: int,
+        step: SupportsIndex,
         *,
         config: Mapping[str, Any] | None = None,
         ignore: Collection[str] = (),
@@ -112,15 +114,16 @@ class RunWriter:
         or ends before ``step``.
         """
         _check_settings(part_every, keep)
+        done = _step(step, "resume from")
         lock = Lock(Path(path))
         try:
-            standing, replay = reopen(Path(path), step, config=config, ignore=ignore)
+            standing, replay = reopen(Path(path), done, config=config, ignore=ignore)
             store = Store(Path(path), standing, part_every=part_every, sync=sync, keep=keep)
-            store.state("running", step)
+            store.state("running", done)
         except BaseException:
             lock.release()
             raise
-        return cls(store, lock, replay, strict=strict, step=step)
+        return cls(store, lock, replay, strict=strict, step=done)
 
     @property
     def attempt(self) -> int:
@@ -147,15 +150,16 @@ class RunWriter:
         """Why, the first time; empty where it always could."""
         return self._store.first_failure
 
-    def metrics(self, kind: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
+    def metrics(self, kind: str, step: SupportsIndex, values: Mapping[str, SupportsFloat]) -> None:
         """Append one reading. Leave a value out where there is none; nan means "computed, and not a number".
 
         ``step`` counts optimizer steps done and never goes back within a kind.
         """
-        self._check(kind, step)
-        line = {"kind": kind, "step": int(step), "time": round(time.time(), 3)}
-        line |= {key: _number(key, value, step) for key, value in values.items()}
-        self._last_step[kind] = step
+        done = _step(step, kind)
+        self._check(kind, done)
+        line = {"kind": kind, "step": done, "time": round(time.time(), 3)}
+        line |= {key: _number(key, value, done) for key, value in values.items()}
+        self._last_step[kind] = done
         self._store.write(self._replay.line(line), self._last_step["train"])
 
     def rollouts(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -163,8 +167,7 @@ class RunWriter:
 
         The column ``attempt`` is the writer's own.
         """
-        if not self._open:
-            raise ValueError(f"{self.path}: the run is closed; create another")
+        self._check_open()
         if rows:
             self._store.write(self._replay.rows(rollout_table(rows)), self._last_step["train"])
 
@@ -175,6 +178,8 @@ class RunWriter:
         if not self._open:
             return
         self._open = False
+        if not self._lock.ours:
+            return  # a fork of the writer's process: the run goes on in the other
         try:
             self._store.write([], self._last_step["train"])
             self._store.settle(state, self._last_step["train"])
@@ -192,9 +197,16 @@ class RunWriter:
         stopped = kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit))
         self.close("done" if kind is None else "stopped" if stopped else "failed")
 
-    def _check(self, kind: str, step: int) -> None:
+    def _check_open(self) -> None:
         if not self._open:
             raise ValueError(f"{self.path}: the run is closed; create another")
+        if not self._lock.ours:
+            raise ValueError(
+                f"{self.path}: a fork of the writer's process cannot write; write where the run was opened"
+            )
+
+    def _check(self, kind: str, step: int) -> None:
+        self._check_open()
         if kind not in KINDS:
             raise ValueError(f"kind {kind!r}; choose {' or '.join(KINDS)}")
         if step < self._last_step[kind]:
@@ -206,6 +218,16 @@ def _check_settings(part_every: int, keep: int | None) -> None:
         raise ValueError(f"part_every is {part_every}; give at least 1 step per part")
     if keep is not None and keep < 0:
         raise ValueError(f"keep is {keep}; give a number of bytes, or None to keep all")
+
+
+def _step(step: Any, what: str) -> int:
+    try:
+        whole = operator.index(step)  # a step of NumPy, too, and never 1.5
+    except TypeError:
+        whole = -1
+    if not 0 <= whole < MOST_STEPS:
+        raise ValueError(f"{what} step {step!r}: give the number of optimizer steps done, a whole number from 0")
+    return whole
 
 
 def _number(key: str, value: Any, step: int) -> float:

@@ -205,8 +205,24 @@ def end_without_a_step(trainer: Any, checkpoint: str | None) -> Any:
     from transformers.trainer_utils import TrainOutput
 
     trainer._load_rng_state(checkpoint)
+    if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None:
+        trainer._load_best_model()
+    trainer.is_in_train = False
     trainer.control = trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
     return TrainOutput(trainer.state.global_step, 0.0, {})
+
+
+def loss_weight(trainer: Any, num_items_in_batch: Any) -> float:
+    """What a micro-batch's loss counts in the step's mean: 1, or where losses add up to the step's, its share of it.
+
+    The same distinction as in transformers' ``training_step``; the last step of an epoch may have fewer micro-batches.
+    """
+    scaled = getattr(trainer, "loss_is_scaled_for_ga", None)
+    if scaled is None:
+        scaled = trainer.compute_loss_func is not None or (
+            trainer.model_accepts_loss_kwargs and num_items_in_batch is not None
+        )
+    return 1 / trainer.current_gradient_accumulation_steps if scaled else 1.0
 
 
 def plain_batch(outputs: Any) -> StepBatch:
@@ -231,7 +247,8 @@ def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> tuple[Tens
 
 def host_reduce(trainer: Any, inputs: dict[str, Any]) -> Any:
     """The trainer's own average of token losses, in its own order of operations: neutral is then stock bit for bit."""
-    accumulation = trainer.current_gradient_accumulation_steps
+    training = trainer.model.training
+    accumulation = trainer.current_gradient_accumulation_steps if training else 1.0
 
     def reduce(loss: Tensor, mask: Tensor) -> Tensor:
         if "importance_sampling_ratio" in inputs:  # TRL's correction for a sampler such as vLLM
@@ -245,7 +262,9 @@ def host_reduce(trainer: Any, inputs: dict[str, Any]) -> Any:
         if trainer.loss_type == "dr_grpo":
             return kept.sum() / (loss.size(0) * trainer.max_completion_length) / accumulation
         items = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes
-        return kept.sum() / (items * accumulation / trainer.args.steps_per_generation)
+        if training:  # an evaluation's batch is neither cut nor accumulated
+            items = items * accumulation / trainer.args.steps_per_generation
+        return kept.sum() / items
 
     return reduce
 

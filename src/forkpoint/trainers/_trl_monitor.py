@@ -61,7 +61,8 @@ class Monitor(TrainerCallback):
         self.left_out: frozenset[str] = frozenset()
         self.writer: RunWriter | None = None
         self.on_alarm: OnAlarm = "log"
-        self.checkpoints = Checkpoints(trainer, self)
+        self.failed = False
+        self.checkpoints = Checkpoints(trainer, self, place)
 
     def prepare(self, *, config: dict[str, Any] | None, name: str, overwrite: bool, resume: bool) -> None:
         """Settle what the record's header will say; the record is opened when training begins."""
@@ -130,7 +131,8 @@ class Monitor(TrainerCallback):
             self.outputs = None
             loss = original(model, inputs, *args, **kwargs)
             if self.trainer.model.training and self.outputs is not None:
-                self._take_step(inputs, loss[0] if isinstance(loss, tuple) else loss)
+                weight = host.loss_weight(self.trainer, kwargs.get("num_items_in_batch"))
+                self._take_step(inputs, Mean((loss[0] if isinstance(loss, tuple) else loss).item(), weight))
                 self.outputs = None  # holds the graph
             return loss
 
@@ -142,6 +144,8 @@ class Monitor(TrainerCallback):
         @functools.wraps(original)
         def wrapped(resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
             checkpoint = self.checkpoints.choose(resume_from_checkpoint)
+            # a training of this trainer may have broken off within a step
+            self.readings, self.pending, self.failed = {}, None, False
             self._open(checkpoint)
             with self.writer if self.writer is not None else contextlib.nullcontext():
                 try:
@@ -213,9 +217,8 @@ class Monitor(TrainerCallback):
             for p, v, t in zip(problems, verdicts, traits, strict=True)
         ]
 
-    def _take_step(self, inputs: dict[str, Any], loss: Tensor) -> None:
-        # micro-batch losses add up to a rank's, and ranks average
-        merge(self.readings, {"loss": Mean(loss.item(), 1 / self.trainer.args.gradient_accumulation_steps)})
+    def _take_step(self, inputs: dict[str, Any], loss: Mean) -> None:
+        merge(self.readings, {"loss": loss})
         if not host.generates(self.trainer):
             merge(self.readings, entropies(host.plain_batch(self.outputs)))
             return
@@ -291,6 +294,7 @@ class Monitor(TrainerCallback):
             self.writer.close("done" if state.global_step >= state.max_steps else "stopped")
 
     def _sound(self, found: list[Alarm], control: Any) -> dict[str, float]:
+        self.failed = self.failed or any(alarm.severity == "error" for alarm in found)
         return sound(found, control, on_alarm=self.on_alarm, aloud=self.trainer.accelerator.is_main_process)
 
     def _flush(self) -> None:

@@ -53,6 +53,7 @@ def put_back(trainer: Any, tensors: dict[str, Tensor], values: dict[str, Any]) -
     for name, value in values["counters"].items():
         setattr(trainer, name, value)
     for mode, metrics in values.get("metrics", {}).items():
+        trainer._metrics[mode].clear()  # of a training that broke off within a step
         # float: JSON holds nan as a word
         trainer._metrics[mode].update({key: [float(value) for value in seen] for key, seen in metrics.items()})
     device = trainer.accelerator.device

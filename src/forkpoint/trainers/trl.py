@@ -68,10 +68,12 @@ def watch(
     What TRL's checkpoints leave out (the rollout in use, the place in it, the sampler, this observer) is saved beside
     them, so that ``trainer.train(resume_from_checkpoint=last_complete(output_dir))`` goes on bit for bit on the CPU.
 
-    Raises HostError where this TRL lacks a name we rely on; training raises RecordError where the folder already holds
-    a run.
+    Raises HostError where this TRL lacks a name we rely on, or the trainer is watched already; training raises
+    RecordError where the folder already holds a run.
     """
     host.check_host(trainer)
+    if any(isinstance(callback, Monitor) for callback in trainer.callback_handler.callbacks):
+        raise host.HostError("watch: this trainer is watched already; make a new trainer to watch it otherwise")
     place = Path(out) if out is not None else Path(trainer.args.output_dir) / "forkpoint"
     monitor = Monitor(trainer, place, task=task, evaluation=evaluation, keep=record_rollouts)
     monitor.prepare(config=config, name=name, overwrite=overwrite, resume=resume)

@@ -2,6 +2,9 @@
 
 from dataclasses import asdict, dataclass
 
+MOST = 10**9
+"""of any limit: clocks and system calls take no infinity"""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -25,8 +28,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < 0 or (value == 0 and name != "processes"):
-                raise ValueError(f"Limits: {name} = {value} must be above 0")
+            if not isinstance(value, (int, float) if name == "seconds" else int):
+                raise ValueError(f"Limits: {name} = {value!r} must be a {'' if name == 'seconds' else 'whole '}number")
+            if not 0 <= value <= MOST or (value == 0 and name != "processes"):
+                raise ValueError(f"Limits: {name} = {value} must be above 0 and at most {MOST}")
 
 
 def size(text: str) -> int:

@@ -73,14 +73,16 @@ class Worker:
                 self.start()
             except (PoolError, OSError) as error:
                 return none(str(error))
-        assert self.connection is not None
+        connection = self.connection
+        if connection is None:  # closed by another thread since
+            return none("its pool was closed")
         self.asked += 1
         began = time.monotonic()
         deadline = began + self.order["limits"]["seconds"] + GRACE
         try:
-            send(self.connection, {"id": self.asked, "about": about, "text": text}, deadline=deadline)
-            answer = receive(self.connection, deadline=deadline)
-        except TypeError as error:
+            send(connection, {"id": self.asked, "about": about, "text": text}, deadline=deadline)
+            answer = receive(connection, deadline=deadline)
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"Pool.score: a pair's first part cannot be sent as JSON: {error}") from None
         except TimeoutError:
             answer = {"id": self.asked, "outcome": "none", "reason": "out of time"}
@@ -96,20 +98,23 @@ class Worker:
 
     def stop(self) -> None:
         """End the worker. At the end of its connection it ends in order; else the guard is killed, and all with it."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-        if self.process is not None:
+        connection, self.connection = self.connection, None
+        process, self.process = self.process, None
+        folder, self.folder = self.folder, ""
+        if connection is not None:
+            # closing alone would leave another thread waiting for an answer until its deadline
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        if process is not None:
             try:
-                self.process.wait(0.3)
+                process.wait(0.3)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
-        if self.folder:
+                process.kill()
+                process.wait()
+        if folder:
             with contextlib.suppress(OSError, RecursionError):
-                shutil.rmtree(self.folder)
-            self.folder = ""
+                shutil.rmtree(folder)
 
 
 def _environment(folder: str) -> dict[str, str]:

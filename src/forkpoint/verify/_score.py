@@ -47,9 +47,14 @@ def _settings(task: Any) -> str:
         raise ValueError(f"task {name}: make it a dataclass, so that a worker can build it; or state in_process")
     values = {f.name: getattr(task, f.name) for f in fields(task) if f.init} if is_dataclass(task) else {}
     try:
-        return json.dumps(values, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        settings = json.dumps(values, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"task {name}: a field is no JSON value ({error}); or state in_process") from None
+    for field, value in json.loads(settings).items():
+        # such as a mapping with numbers for keys, which JSON turns into text: it would score by other settings
+        if _tuples(value) != _tuples(values[field]):
+            raise ValueError(f"task {name}: field {field} does not come back from JSON as it is; or state in_process")
+    return settings
 
 
 # the process id: a fork of this process must not use these workers
@@ -68,4 +73,4 @@ def task_scorer(task: str, settings: dict[str, Any]) -> Any:
 
 def _tuples(value: Any) -> Any:
     """JSON has no tuples; frozen tasks hold nothing else."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -10,7 +10,10 @@ answer "not equal"; the pool's limit answers *none*.
 
 import re
 
-from math_verify import LatexExtractionConfig, parse, verify
+try:
+    from math_verify import LatexExtractionConfig, parse, verify
+except ImportError as error:
+    raise ImportError(f"{error}; pip install 'forkpoint[verify]'") from None
 
 from forkpoint.verify._verdict import Verdict, none
 

@@ -13,6 +13,7 @@ cannot look up or forge its verdict; a scorer that executed text itself could be
 parses keeps its process for ``recycle_after`` pairs.
 """
 
+import json
 import os
 import queue
 import threading
@@ -59,8 +60,12 @@ class Pool:
         recycle_after: int = 1000,
         unconfined: bool = False,
     ) -> None:
-        if workers < 1 or recycle_after < 1:
-            raise ValueError(f"Pool: workers = {workers} and recycle_after = {recycle_after} must be above 0")
+        if not all(type(count) is int and count > 0 for count in (workers, recycle_after)):
+            raise ValueError(f"Pool: workers = {workers} and recycle_after = {recycle_after} must be whole and above 0")
+        try:
+            json.dumps(settings)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"Pool: settings are no JSON values: {error}") from None
         self.limits = limits or Limits()
         self.slowest = 0.0
         """longest wall time that a pair took, in seconds"""
@@ -69,18 +74,26 @@ class Pool:
         self._may_be_unconfined = unconfined
         order = {"scorer": named(scorer), "settings": settings, "run": named(run) if run is not None else ""}
         order |= {"recycle_after": recycle_after, "limits": asdict(self.limits), "namespaces": True}
-        self._order = order
-        self._workers = [Worker(order) for _ in range(workers)]
+        self._order, self._count = order, workers
+        self._begin()
+
+    def _begin(self) -> None:
+        """Workers of this process."""
+        self._owner = os.getpid()
+        self._workers = [Worker(self._order) for _ in range(self._count)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
         self._first = threading.Lock()
         self._isolation: dict[str, bool] | None = None
-        self._end = weakref.finalize(self, _stop, self._workers, os.getpid())
+        self._end = weakref.finalize(self, _stop, self._workers, self._owner)
 
     @property
     def isolation(self) -> dict[str, bool]:
         """What holds on this machine, such as ``{"no network": True, ...}``; starts a worker to find out."""
+        if self._owner != os.getpid():
+            # a fork of the process that made the pool: over a shared connection one would get the other's verdicts
+            self._begin()
         with self._first:
             if self._isolation is None:
                 self._isolation = self._workers[0].start()
@@ -104,7 +117,7 @@ class Pool:
 
     def close(self) -> None:
         """End the workers and all they started. The pool starts them again when it is used again."""
-        _stop(self._workers, os.getpid())
+        _stop(self._workers, self._owner)
 
     def __enter__(self) -> "Pool":
         return self
