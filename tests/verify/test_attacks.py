@@ -9,6 +9,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +57,8 @@ class Outcome:
     honest: dict[str, list[Verdict]] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     slowest: float = 0.0
+    late: float = 0.0
+    """how late the busy machine woke a thread that slept, at worst"""
     peak_mb: float = 0.0
     knocks: int = 0
 
@@ -67,7 +71,8 @@ def outcome(request, tmp_path_factory) -> Iterator[Outcome]:
     before = _state(place)
     payloads = [name for name in CODE if "namespaces" not in request.param or name not in NOT_HELD_WITHOUT_NAMESPACES]
     found = Outcome(request.param)
-    with _listener() as (listener, port), _secret(), Pool(**WAYS[request.param], workers=4, limits=LIMITS) as pool:
+    pools = Pool(**WAYS[request.param], workers=4, limits=LIMITS)
+    with _listener() as (listener, port), _secret(), _lateness() as late, pools as pool:
         pool._order["namespaces"] = "namespaces" not in request.param
         assert pool.score([("held", PROBE)] * 4) == [Verdict("correct")] * 4
         texts = [CODE[name].replace("CANARY", str(place)).replace("PORT", str(port)) for name in payloads]
@@ -77,9 +82,30 @@ def outcome(request, tmp_path_factory) -> Iterator[Outcome]:
                 found.attacks.setdefault(name, []).append(verdicts[2 * i])
                 found.honest.setdefault(name, []).append(verdicts[2 * i + 1])
         found.slowest, found.peak_mb, found.knocks = pool.slowest, pool.peak_mb, _knocks(listener)
+        found.late = max(late)
     found.changed = [name for name, was in before.items() if _state(place).get(name) != was]
-    print(f"\n{request.param}: slowest {found.slowest:.3f} s, peak {found.peak_mb:.0f} MB")
+    print(f"\n{request.param}: slowest {found.slowest:.3f} s (machine {found.late:.3f} s late), {found.peak_mb:.0f} MB")
     yield found
+
+
+@contextlib.contextmanager
+def _lateness():
+    """Seconds by which a thread that slept was woken too late, one after the other: what a shared machine adds."""
+    late, stop = [0.0], threading.Event()
+
+    def sleep():
+        while not stop.is_set():
+            due = time.monotonic() + 0.02
+            time.sleep(0.02)
+            late.append(time.monotonic() - due)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    try:
+        yield late
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.usefixtures("no_orphan")
@@ -102,7 +128,8 @@ def test_the_honest_pair_after_each_attack_is_right(outcome):
 
 
 def test_every_verdict_came_within_its_limit_and_half_a_second(outcome):
-    assert outcome.slowest <= LIMITS.seconds + 0.5
+    """As the machine allows: a verdict takes a chain of three wake-ups, of supervisor, worker and caller."""
+    assert outcome.slowest <= LIMITS.seconds + 0.5 + 3 * outcome.late
 
 
 def test_no_process_held_more_memory_than_it_may(outcome):
@@ -153,14 +180,15 @@ def test_the_network_and_the_environment_are_open_where_nothing_holds_them():
 @pytest.mark.usefixtures("no_orphan")
 def test_no_mathematics_is_taken_for_the_answer_and_all_end_in_time():
     pytest.importorskip("math_verify")
-    with Pool("forkpoint.verify.math_answer:math_answer", workers=4, limits=Limits(seconds=2.0)) as pool:
+    pools = Pool("forkpoint.verify.math_answer:math_answer", workers=4, limits=Limits(seconds=2.0))
+    with _lateness() as late, pools as pool:
         for _ in range(REPEATS):
             verdicts = dict(zip(MATH, pool.score([("42", text) for text in MATH.values()]), strict=True))
             assert {n: v for n, v in verdicts.items() if v.correct} == {}
             assert all(v.outcome == "wrong" or v.reason in ("out of time", "out of memory") for v in verdicts.values())
             honest = [r"so \boxed{42}", r"\boxed{84/2}", r"\boxed{x = 42}"]
             assert all(v.correct for v in pool.score([("42", text) for text in honest]))
-        assert pool.slowest <= 2.5
+        assert pool.slowest <= 2.5 + 3 * max(late)
 
 
 def test_there_are_enough_attacks():
