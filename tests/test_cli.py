@@ -251,7 +251,7 @@ def test_train_passes_the_config_on_and_prints_the_run_folder(forkpoint_: Forkpo
 
     seen: list[RunConfig] = []
 
-    def record(run: RunConfig, *, show: object = None) -> Path:
+    def record(run: RunConfig, *, show: object = None, tell: object = None) -> Path:
         seen.append(run)
         return run.folder
 

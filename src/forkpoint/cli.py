@@ -81,7 +81,6 @@ def train(
         remedy = "go on with it with --resume, replace it with --overwrite, or choose another --out"
         raise ValueError(f"{run.folder}: holds a run already; {remedy}")
     from forkpoint import alarms, gates, progress
-    from forkpoint.recipes.train import disk_note
     from forkpoint.recipes.train import train as run_training
 
     asked = [gates.parse(gate) for gate in fail_if]  # before the run: a misspelt one must not cost it
@@ -89,10 +88,9 @@ def train(
     # for module:function names; an installed script does not see the folder it is called in. Last: it shadows nothing
     sys.path.append(str(Path.cwd()))
 
-    terminal.note(disk_note(run))
     try:
         with progress.display() as show:
-            folder = run_training(run, show=show)
+            folder = run_training(run, show=show, tell=terminal.note)
     except KeyboardInterrupt:
         terminal.note(f"forkpoint: {run.folder} can go on: the same command with --resume instead of --overwrite")
         raise

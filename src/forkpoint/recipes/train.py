@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -22,11 +22,12 @@ from forkpoint.tasks import Task
 from forkpoint.verify import score
 
 
-def train(config: RunConfig, *, show: Show | None = None) -> Path:
+def train(config: RunConfig, *, show: Show | None = None, tell: Callable[[str], None] | None = None) -> Path:
     """Run it and return the run folder.
 
-    ``show`` is called now and then with ``[config]``, for a progress display. Raises ValueError, in one line, for a
-    wrong model, task, method or setting, and RecordError where the folder holds a run.
+    ``show`` is called now and then with ``[config]``, for a progress display, and ``tell`` with a line to be read once.
+    Raises ValueError, in one line, for a wrong model, task, method or setting, and RecordError where the folder holds a
+    run.
     """
     quiet_libraries()
     from forkpoint.trainers.trl import last_complete, watch
@@ -51,6 +52,8 @@ def train(config: RunConfig, *, show: Show | None = None) -> Path:
             strict_log=config.strict_log,
             keep_bytes=None if config.keep_mb is None else int(config.keep_mb * 1e6),
         )
+        if tell is not None:
+            tell(disk_note(config))
         if show is not None:
             trainer.add_callback(_progress(config, show))
         saved = config.folder / "checkpoints"
