@@ -196,7 +196,8 @@ class Monitor(TrainerCallback):
             text = tokenizer.decode(ids[i], skip_special_tokens=True)
             row = {"prompt": str(prompts[i]), "text": text, "token_ids": ids[i], **about[i]}
             row["tokens"] = tokenizer.convert_ids_to_tokens(ids[i])
-            self.awaited[int(batch["forkpoint_row_id"][i])] = row
+            # what the record shall not hold, a checkpoint shall not hold either
+            self.awaited[int(batch["forkpoint_row_id"][i])] = self._without([row])[0]
 
     def _judge(self, prompts: list[str], ids: list[list[int]], batch: dict[str, Any]) -> list[dict[str, Any]]:
         task, tokenizer = self.task, host.tokenizer(self.trainer)
