@@ -35,7 +35,7 @@ CONFIGS = {
 METHODS = {"kl_cov": {"share": 0.05}, "clip_cov": {"share": 0.05, "low": 0.05, "high": 50.0}}
 
 
-def make(out, *, method="kl_cov", prompts=24, processes=1, resume=False, config=None, **settings):
+def make(out, *, method="kl_cov", prompts=24, processes=1, resume=False, config=None, text=True, **settings):
     """A watched trainer whose run lies in ``out/run`` and its checkpoints in ``out/host``."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -54,9 +54,8 @@ def make(out, *, method="kl_cov", prompts=24, processes=1, resume=False, config=
         train_dataset=Dataset.from_dict({"prompt": [p.prompt for p in islice(TASK.problems("train"), prompts)]}),
     )
     evaluation = Evaluation(problems=2, samples=2, every=2, max_tokens=40)
-    return watch(
-        trainer, out=out / "run", task=TASK, evaluation=evaluation, resume=resume, config=config or {"seed": 5}
-    )
+    about = {"resume": resume, "config": config or {"seed": 5}, "record_text": text}
+    return watch(trainer, out=out / "run", task=TASK, evaluation=evaluation, **about)
 
 
 def end_of(trainer):

@@ -153,6 +153,14 @@ def test_the_old_checkpoint_goes_only_after_the_new_one_is_committed(tmp_path, m
     assert [folder.name for folder in (tmp_path / "host").glob("checkpoint-*")] == ["checkpoint-3"]
 
 
+def test_what_the_record_shall_not_hold_a_checkpoint_does_not_hold_either(tmp_path):
+    """Half of the rollout still waits for its first update when this checkpoint is saved."""
+    for text in (True, False):
+        make(tmp_path / str(text), steps_per_generation=2, max_steps=1, text=text).train()
+    held = [(tmp_path / str(text) / "host/checkpoint-1/forkpoint/rank-0.json").read_text() for text in (True, False)]
+    assert ['"prompt":' in state for state in held] == [True, False]
+
+
 # ---- SIGKILL at any instant; ``make campaign`` makes 200 random kills and 50 targeted ones -------------------------
 
 
