@@ -165,6 +165,8 @@ def test_a_user_method_gets_name_settings_and_knobs(step):
 def test_a_method_put_together_by_hand_has_no_knobs():
     with pytest.raises(ValueError, match="put together by hand"):
         Method((), clip()).with_knobs(clip_low=0.1)
+    made = Method((), clip())
+    assert made.with_knobs() is made
 
 
 def test_loss_takes_rows_and_the_same_rows_of_the_plan(step):

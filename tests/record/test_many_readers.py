@@ -6,7 +6,7 @@ from forkpoint.record import open_run
 
 
 def test_no_reader_sees_what_was_never_written(tmp_path):
-    found = measure(tmp_path / "run", seconds=5, readers=4, pace=0.01, windows=2, pause=0)
+    found = measure(tmp_path / "run", seconds=5, readers=4, pace=0.01, windows=3, pause=0)
     assert found["faults"] == [] and found["reads"] >= 4 and found["steps"] >= 2
 
 

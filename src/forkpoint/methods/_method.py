@@ -105,6 +105,8 @@ class Method:
 
     def with_knobs(self, **changes: Any) -> "Method":
         """The same method with some settings changed; ValueError names the nearest setting if there is no such one."""
+        if not changes:
+            return self
         if self.factory is None:
             raise ValueError("this method was put together by hand and has no settings; define it with @method")
         _refuse_unknown(self.name, changes, self.settings)

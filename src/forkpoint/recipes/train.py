@@ -46,7 +46,6 @@ def train(config: RunConfig, *, show: Show | None = None, tell: Callable[[str], 
             record_rollouts=config.record_rollouts,
             record_text=config.record_text,
             record_tokens=config.record_tokens,
-            overwrite=config.overwrite,
             resume=config.resume,
             on_alarm=config.on_alarm,
             strict_log=config.strict_log,
@@ -58,7 +57,8 @@ def train(config: RunConfig, *, show: Show | None = None, tell: Callable[[str], 
             trainer.add_callback(_progress(config, show))
         saved = config.folder / "checkpoints"
         if config.overwrite and not config.resume and trainer.accelerator.is_main_process:
-            remove_run(folder)  # first: it is refused while another process writes the run
+            # checkpoints after the run, which is refused while another process writes it
+            remove_run(folder)
             remove_checkpoints(saved)
         trainer.train(resume_from_checkpoint=last_complete(saved, run=folder) if config.resume else None)
         trainer.accelerator.end_training()

@@ -84,7 +84,7 @@ def verify(folder: str | Path, run: Run | None = None) -> None:
 def newest(out: str | Path, run: Run | None = None) -> Newest:
     """The complete checkpoint in ``out`` that was committed last, of those from which ``run`` can go on; or None."""
     passed_over: list[tuple[Path, RecordError]] = []
-    for folder in reversed(sorted(_in_order(Path(out)), key=_number)):
+    for folder in sorted(_in_order(Path(out)), key=_number)[::-1]:
         try:
             verify(folder, run)
         except RecordError as error:

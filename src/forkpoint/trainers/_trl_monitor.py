@@ -57,15 +57,26 @@ class Monitor(TrainerCallback):
         self.pending: tuple[int, dict[str, float]] | None = None
         self.awaited: dict[int, dict[str, Any]] = {}
         self.known_traits: dict[str, None] = {}
-        self.writing: dict[str, Any] = {}
-        self.left_out: frozenset[str] = frozenset()
         self.writer: RunWriter | None = None
-        self.on_alarm: OnAlarm = "log"
         self.failed = False
         self.checkpoints = Checkpoints(trainer, self, place)
 
-    def prepare(self, *, config: dict[str, Any] | None, name: str, overwrite: bool, resume: bool) -> None:
-        """Settle what the record's header will say; the record is opened when training begins."""
+    def prepare(
+        self,
+        *,
+        config: dict[str, Any] | None,
+        name: str,
+        overwrite: bool,
+        resume: bool,
+        on_alarm: OnAlarm,
+        writing: dict[str, Any],
+        left_out: frozenset[str],
+    ) -> None:
+        """Settle what the record's header will say, how it is written (``RunWriter``) and without which columns.
+
+        The record is opened when training begins.
+        """
+        self.on_alarm, self.writing, self.left_out = on_alarm, writing, left_out
         method = getattr(self.trainer, "forkpoint_method", None)
         about = host.stock_method(self.trainer.args)
         if method is not None:

@@ -76,10 +76,15 @@ def watch(
         raise host.HostError("watch: this trainer is watched already; make a new trainer to watch it otherwise")
     place = Path(out) if out is not None else Path(trainer.args.output_dir) / "forkpoint"
     monitor = Monitor(trainer, place, task=task, evaluation=evaluation, keep=record_rollouts)
-    monitor.prepare(config=config, name=name, overwrite=overwrite, resume=resume)
-    monitor.writing = {"strict": strict_log, "keep": keep_bytes}
-    monitor.left_out = frozenset((() if record_text else TEXT_COLUMNS) + (() if record_tokens else PER_TOKEN))
-    monitor.on_alarm = on_alarm
+    monitor.prepare(
+        config=config,
+        name=name,
+        overwrite=overwrite,
+        resume=resume,
+        on_alarm=on_alarm,
+        writing={"strict": strict_log, "keep": keep_bytes},
+        left_out=frozenset((() if record_text else TEXT_COLUMNS) + (() if record_tokens else PER_TOKEN)),
+    )
     monitor.attach()
     return trainer
 
