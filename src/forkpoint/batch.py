@@ -40,8 +40,21 @@ class StepBatch:
     """the verifier's verdict; rows without a verdict are left out before this is built"""
     group: Int[Tensor, " B"] | None = None
     """rows of one prompt share a number"""
+    group_reward: Float[Tensor, "B G"] | None = None
+    """rewards of all completions of the row's prompt, the row's own among them; nan where a completion has none"""
+    group_logp: Float[Tensor, "B G"] | None = None
+    """mean log-prob per token of the same completions under the policy that sampled, in the same order"""
     row_id: Int[Tensor, " B"] | None = None
     """identity of a row within the run's generation; draws and ties go by it, never by the order of rows"""
+    tool: Bool[Tensor, "B T"] | None = None
+    """True where a tool wrote the token; ``mask`` is False there"""
+    entropy_reference: Float[Tensor, "B T"] | None = None
+    """full-softmax entropy at each position under a frozen reference policy"""
+    rank: Float[Tensor, "B 4"] | None = None
+    """of the row's hidden states: effective rank, its velocity and acceleration over prefixes, and the effective rank
+    that independent Gaussian states of the same shape have"""
+    shifted: Bool[Tensor, " B"] | None = None
+    """True where the row was sampled at another temperature than the rest, on purpose"""
     ranks: "Ranks | None" = None
     """how to reach the step's other rows where each rank holds its own; None where the step is held whole"""
 
@@ -160,15 +173,19 @@ class Plan:
         return Plan(self.advantage[index], self.weight[index], self.mark[index])
 
 
+Reduction = Literal["token_mean", "sequence_mean"]
+"""every token of a step weighs the same, or every answer"""
+
+
 class Total(NamedTuple):
     """What one optimizer step trains on, over all its micro-batches and ranks: the denominators of a loss."""
 
     tokens: float
     sequences: float
-    reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
+    reduction: Reduction = "token_mean"
 
     @staticmethod
-    def of(mask: Bool[Tensor, "B T"], reduction: Literal["token_mean", "sequence_mean"] = "token_mean") -> "Total":
+    def of(mask: Bool[Tensor, "B T"], reduction: Reduction = "token_mean") -> "Total":
         """The totals of a step held whole in ``mask``."""
         return Total(float(mask.sum()), float(mask.shape[0]), reduction)
 

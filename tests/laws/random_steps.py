@@ -6,11 +6,16 @@ import torch
 
 from forkpoint.batch import StepBatch
 
+PER_TOKEN = ("logp", "logp_old", "entropy", "entropy_reference")
+OTHER_TOKENS = ("mask", "label", "tool")
 TRAPS = torch.tensor([torch.nan, torch.inf, -torch.inf, 1e30, -1e30])
 
 
 def random_step(seed, num_rows=5, num_tokens=7, on_policy=False):
-    """A float32 step: rows of unequal length with holes, ratios far enough off to clip, advantages of both signs."""
+    """A float32 step: rows of unequal length with holes, ratios far enough off to clip, advantages of both signs.
+
+    Every optional field is filled. The groups have four members each, of which a row need not bring the others along.
+    """
     draw = torch.Generator().manual_seed(seed)
     shape = (num_rows, num_tokens)
     logp_old = -3 * torch.rand(shape, generator=draw)
@@ -24,25 +29,47 @@ def random_step(seed, num_rows=5, num_tokens=7, on_policy=False):
         advantage=2 * torch.randn(num_rows, generator=draw),
         entropy=2 * torch.rand(shape, generator=draw),
         row_id=100 + torch.randperm(max(50, num_rows), generator=draw)[:num_rows],
+        **_more(shape, draw),
     )
+
+
+def _more(shape, draw):
+    """What only some methods read."""
+    num_rows = shape[0]
+    group_reward = torch.randint(0, 2, (num_rows, 4), generator=draw).float()
+    length = 5 + 20 * torch.rand((num_rows, 1), generator=draw)
+    return {
+        "label": torch.randint(0, 5, shape, generator=draw),
+        "group": torch.randint(0, 3, (num_rows,), generator=draw),
+        "group_reward": group_reward,
+        "reward": group_reward[:, 0].clone(),
+        "group_logp": -2 * torch.rand((num_rows, 4), generator=draw),
+        "tool": torch.zeros(shape, dtype=torch.bool),
+        "entropy_reference": 2 * torch.rand(shape, generator=draw),
+        "rank": torch.cat([length, torch.randn((num_rows, 2), generator=draw), length + 3], dim=1),
+        "shifted": torch.rand(num_rows, generator=draw) < 0.3,
+    }
 
 
 def poisoned(step):
     """The same step with nan, inf and huge numbers wherever the mask says no."""
     traps = TRAPS[torch.arange(step.mask.numel()).remainder(len(TRAPS))].view_as(step.logp)
-    hidden = {name: getattr(step, name) for name in ("logp", "logp_old", "entropy")}
+    hidden = {name: getattr(step, name) for name in PER_TOKEN}
     return replace(step, **{name: torch.where(step.mask, value, traps) for name, value in hidden.items()})
 
 
 def padded(step, num_rows=1, num_tokens=3):
     """The same step with masked columns and rows added; an added row still has an advantage."""
+    per_token = {name: _grown(getattr(step, name), num_rows, num_tokens) for name in (*PER_TOKEN, *OTHER_TOKENS)}
+    per_row = {
+        name: torch.cat([getattr(step, name), getattr(step, name)[:1].expand(num_rows, *getattr(step, name).shape[1:])])
+        for name in ("group", "group_reward", "reward", "group_logp", "rank", "shifted")
+    }
     return StepBatch(
-        logp=_grown(step.logp, num_rows, num_tokens),
-        logp_old=_grown(step.logp_old, num_rows, num_tokens),
-        mask=_grown(step.mask, num_rows, num_tokens),
         advantage=torch.cat([step.advantage, torch.full((num_rows,), 9.0)]),
-        entropy=_grown(step.entropy, num_rows, num_tokens),
         row_id=torch.cat([step.identity, torch.arange(num_rows)]),
+        **per_token,
+        **per_row,
     )
 
 

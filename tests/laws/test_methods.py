@@ -24,8 +24,8 @@ seeds = pytest.mark.parametrize("seed", range(4))
 
 @cache
 def lively(name):
-    """The method with its doses raised, so that a step of thirty tokens shows what it does."""
-    doses = {"share": 0.3, "coef": 0.5}
+    """The method with its doses raised, so that a step of thirty tokens shows what it does; its file may say how."""
+    doses = {"share": 0.3, "coef": 0.5} | getattr(import_module(f"forkpoint.methods.{name}"), "LIVELY", {})
     return build(name, **{k: v for k, v in doses.items() if k in build(name).settings})
 
 

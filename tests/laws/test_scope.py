@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 
@@ -21,11 +22,16 @@ from torch import Tensor
 
 from forkpoint import catalog
 from forkpoint.batch import Plan, Ranks, Rows, StepBatch, Total
-from forkpoint.credit import per_micro_batch
+from forkpoint.credit import is_row_local, per_micro_batch
 from forkpoint.methods import Method, build
+from forkpoint.methods._changed import selected
 
 NAMES = [name for name in catalog.names("methods") if build(name).credit]
-"""methods that choose tokens by looking at the step"""
+"""methods that plan"""
+WIDE = [name for name in NAMES if not all(map(is_row_local, build(name).credit))]
+"""those that look beyond the row"""
+TIMED = [name for name in NAMES if "at" in build(name).settings]
+"""those that may read the policy that sampled instead of the one in training"""
 AT = ("update", "rollout")
 CUTS = (1, 2, 16)
 """micro-batches that 16 rows are cut into"""
@@ -33,14 +39,18 @@ SEEDS = range(5)
 KEY = (11, 3)
 
 every_method = pytest.mark.parametrize("name", NAMES)
-every_at = pytest.mark.parametrize("at", AT)
+every_wide_method = pytest.mark.parametrize("name", WIDE)
+every_timed_method = pytest.mark.parametrize("name", TIMED)
+every_pair = [(name, at) for name in NAMES for at in (AT if name in TIMED else AT[:1])]
+every_method_and_time = pytest.mark.parametrize(("name", "at"), every_pair)
+every_wide_method_and_time = pytest.mark.parametrize(("name", "at"), [pair for pair in every_pair if pair[0] in WIDE])
 every_cut = pytest.mark.parametrize("num_parts", CUTS)
 
 
 @cache
 def lively(name: str, at: str = "update") -> Method:
     """The method with its doses raised, so that a step of a hundred tokens shows what it does."""
-    doses = {"share": 0.1, "low": 0.3, "at": at}
+    doses = {"share": 0.1, "low": 0.3} | getattr(import_module(f"forkpoint.methods.{name}"), "LIVELY", {}) | {"at": at}
     return build(name, **{k: v for k, v in doses.items() if k in build(name).settings})
 
 
@@ -59,14 +69,14 @@ def share(step: StepBatch, seed: int, index: int, num_ranks: int) -> Tensor:
 
 
 def planned_and_trained(method: Method, step: StepBatch, total: Total, num_parts: int) -> tuple[Tensor, Tensor]:
-    """The chosen tokens, and d loss / d logp from one backward pass per micro-batch."""
+    """The tokens that the plan treats specially, and d loss / d logp from one backward pass per micro-batch."""
     step = differentiable(step)
     plan = method.plan(step, key=KEY)
     for part in torch.arange(len(step.mask)).chunk(num_parts):
         rows = step.rows(part)
         method.loss(Rows(rows.logp, rows.logp_old, rows.mask, rows.entropy), plan.rows(part), total).backward()
     assert step.logp.grad is not None
-    return plan.mark | (plan.weight == 0), step.logp.grad
+    return selected(step, plan), step.logp.grad
 
 
 def check(name: str, at: str, seed: int, num_parts: int, ranks: Ranks | None = None, num_ranks: int = 1) -> int:
@@ -85,18 +95,16 @@ def check(name: str, at: str, seed: int, num_parts: int, ranks: Ranks | None = N
 
 
 def cases() -> Iterator[tuple[str, str, int, int]]:
-    return product(NAMES, AT, SEEDS, CUTS)
+    return ((*pair, seed, num_parts) for pair, seed, num_parts in product(every_pair, SEEDS, CUTS))
 
 
-@every_method
-@every_at
+@every_method_and_time
 @every_cut
 def test_micro_batches_choose_and_train_as_the_step_does(name: str, at: str, num_parts: int):
     assert sum(check(name, at, seed, num_parts) for seed in SEEDS) > len(SEEDS), "and they do choose"
 
 
-@every_method
-@every_at
+@every_method_and_time
 @every_cut
 def test_ranks_choose_and_train_as_the_step_does(name: str, at: str, num_parts: int):
     def work(ranks: Ranks) -> list[int]:
@@ -114,8 +122,7 @@ def test_processes_choose_and_train_as_the_step_does(tmp_path: Path):
     assert f"{len(list(cases()))} cases" in done.stdout
 
 
-@every_method
-@every_at
+@every_wide_method_and_time
 def test_selecting_inside_each_micro_batch_differs(name: str, at: str):
     """The negative control of micro-batches: were it the same, the laws above would prove nothing."""
     method, parts = lively(name, at), torch.arange(16).chunk(2)
@@ -125,8 +132,7 @@ def test_selecting_inside_each_micro_batch_differs(name: str, at: str):
     assert sum(differs) > len(SEEDS) // 2
 
 
-@every_method
-@every_at
+@every_wide_method_and_time
 def test_ranks_that_do_not_meet_differ(name: str, at: str):
     """The negative control of ranks."""
     method = lively(name, at)
@@ -138,7 +144,7 @@ def test_ranks_that_do_not_meet_differ(name: str, at: str):
     assert sum(map(differs, SEEDS)) > len(SEEDS) // 2
 
 
-@every_method
+@every_timed_method
 def test_at_rollout_todays_log_probs_are_not_read(name: str):
     method, step = lively(name, "rollout"), step_of(0)
     assert method.plans_at == "rollout" and lively(name).plans_at == "update"
@@ -146,7 +152,7 @@ def test_at_rollout_todays_log_probs_are_not_read(name: str):
     assert same_plan(method.plan(nowhere, key=KEY), method.plan(step, key=KEY))
 
 
-@every_method
+@every_timed_method
 def test_at_update_and_at_rollout_are_one_on_policy_and_two_off(name: str):
     on_policy, off_policy = random_step(0, 16, 12, on_policy=True), step_of(0)
     now, then = lively(name), lively(name, "rollout")
@@ -165,7 +171,7 @@ def test_a_rule_that_has_not_said_so_is_given_no_ranks():
         on_ranks(2, lambda ranks: method.plan(replace(step_of(0), ranks=ranks)))
 
 
-@every_method
+@every_wide_method
 def test_rows_without_numbers_are_refused_over_ranks(name: str):
     with pytest.raises(ValueError, match="row_id is not filled"):
         on_ranks(2, lambda ranks: lively(name).plan(replace(step_of(ranks.index), row_id=None, ranks=ranks)))
@@ -185,8 +191,7 @@ def test_the_loss_of_a_share_needs_the_total_of_the_step(name: str):
     assert sum(on_ranks(2, work)) == pytest.approx(float(lively(name).step_loss(step, key=KEY)), rel=1e-5)
 
 
-@every_method
-@every_at
+@every_wide_method_and_time
 def test_a_rank_without_tokens_takes_part(name: str, at: str):
     """Its rows are all padding, or it has none at all: the others choose as if it were not there."""
     method, step = lively(name, at), step_of(1)
@@ -200,7 +205,7 @@ def test_a_rank_without_tokens_takes_part(name: str, at: str):
         assert same_plan(nothing, Plan.neutral(absent)) and same_plan(all_of_it, whole)
 
 
-@every_method
+@every_wide_method
 def test_what_ranks_exchange_does_not_grow_with_the_step(name: str):
     """Kilobytes for 2 x 2,000 tokens as for 2 x 200,000; a gather of the scores alone would be 3.2 MB."""
 

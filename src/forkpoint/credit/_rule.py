@@ -22,16 +22,18 @@ At = Literal["update", "rollout"]
 Rule = TypeVar("Rule", bound=CreditRule)
 
 
-def declares(*, sharded: bool = False, at: At = "update") -> Callable[[Rule], Rule]:
+def declares(*, sharded: bool = False, at: At = "update", row_local: bool = False) -> Callable[[Rule], Rule]:
     """Says on a rule what a host trainer may save: a gather of the step (``sharded``) or a forward pass (``at``).
 
     ``sharded`` promises that of a step with ``ranks`` the rule plans each rank's rows as it would plan them in the
-    whole step. A rule that declares nothing is given whole steps, with today's log-probs.
+    whole step. ``row_local`` promises more: it plans each row by that row alone, so it does not matter how a step is
+    cut, and it is sharded. A rule that declares nothing is given whole steps, with today's log-probs.
     """
 
     def mark(rule: Rule) -> Rule:
-        setattr(rule, "sharded", sharded)  # noqa: B010  # a function's type knows no attributes
+        setattr(rule, "sharded", sharded or row_local)  # noqa: B010  # a function's type knows no attributes
         setattr(rule, "at", at)  # noqa: B010
+        setattr(rule, "row_local", row_local)  # noqa: B010
         return rule
 
     return mark
@@ -40,6 +42,11 @@ def declares(*, sharded: bool = False, at: At = "update") -> Callable[[Rule], Ru
 def is_sharded(rule: CreditRule) -> bool:
     """Whether the rule plans a step spread over ranks."""
     return getattr(rule, "sharded", False)
+
+
+def is_row_local(rule: CreditRule) -> bool:
+    """Whether the rule looks at one row at a time."""
+    return getattr(rule, "row_local", False)
 
 
 def plans_at(rule: CreditRule) -> At:

@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, get_args, get_origin
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from forkpoint import catalog
-from forkpoint.batch import Plan, Reduce, Rows, StepBatch, Total
+from forkpoint.batch import Plan, Reduce, Reduction, Rows, StepBatch, Total
+from forkpoint.controllers import Controller
 from forkpoint.credit import At, CreditRule, Key, is_sharded, plans_at
 from forkpoint.objectives import Objective
 
@@ -23,7 +24,7 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Method:
-    """Credit rules, one objective, and what a host trainer has to know about them.
+    """Credit rules, one objective, controllers of its settings, and what a host trainer has to know about them.
 
     >>> from forkpoint.methods.dapo import dapo
     >>> dapo()
@@ -43,6 +44,14 @@ class Method:
     """acts on entropy on purpose, so that R = -a e^H + b is not claimed under it"""
     sets: tuple[str, ...] = ()
     """settings of the host trainer that it decides; a host that sets them otherwise must be refused"""
+    controllers: tuple[Controller, ...] = ()
+    """feedback that turns some of its settings from step to step; each setting by one controller at most"""
+    reduction: Reduction | None = None
+    """how its paper averages token losses; None leaves that to the host, and to a token mean where there is none"""
+    rewards: tuple[float, ...] = ()
+    """the only rewards it is defined for, such as (0.0, 1.0); empty where any will do"""
+    stand_in: tuple[str, ...] = ()
+    """settings of an objective that only fills the place: in a composition another method's objective takes it"""
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """every setting with its value, defaults included"""
@@ -94,14 +103,18 @@ class Method:
         key: Key = (0, 0),
         total: Total | Reduce | None = None,
     ) -> Float[Tensor, ""]:
-        """Plan and loss of a step held whole, with no trainer; by default the mean over the step's tokens.
+        """Plan and loss of a step held whole, with no trainer; by default the paper's mean, or one over all tokens.
 
         The gradient flows into ``step.logp`` and ``step.entropy`` where they require it.
         """
         if total is None and step.ranks is not None:
             raise ValueError("step_loss: the step is spread over ranks; pass the Total of all of them")
         rows = Rows(step.logp, step.logp_old, step.mask, step.entropy)
-        return self.loss(rows, self.plan(step, knobs, key), total or Total.of(step.mask), knobs)
+        return self.loss(rows, self.plan(step, knobs, key), total or self.total(step.mask), knobs)
+
+    def total(self, mask: Bool[Tensor, "B T"]) -> Total:
+        """The denominators of a step held whole, for the reduction of the paper."""
+        return Total.of(mask, self.reduction or "token_mean")
 
     def with_knobs(self, **changes: Any) -> "Method":
         """The same method with some settings changed; ValueError names the nearest setting if there is no such one."""
@@ -134,6 +147,7 @@ def method(factory: Callable[P, Method]) -> Callable[P, Method]:
             made = factory(*bound.args, **bound.kwargs)
         except ValueError as error:
             raise ValueError(f"{factory.__name__}: {error}") from None
+        _check_knobs(factory.__name__, made.controllers, settings)
         return replace(made, name=factory.__name__, settings=MappingProxyType(settings), factory=named)
 
     return named
@@ -142,14 +156,27 @@ def method(factory: Callable[P, Method]) -> Callable[P, Method]:
 def build(name: str, **settings: Any) -> Method:
     """The method ``name`` of the folder, or of ``"module:function"``, with ``settings`` over the paper's.
 
+    Names joined by ``+`` make a composition: the credit rules of all, one objective, the controllers of all.
     ValueError for a name or a setting that does not exist; it names the nearest.
 
     >>> build("kl_cov", coef=0.5)
     kl_cov(share=0.002, coef=0.5, at='update')
     """
+    if "+" in name:
+        from forkpoint.methods._compose import compose  # it is made of what stands here
+
+        made = compose(*(build(part.strip()) for part in name.split("+")))
+        return made.with_knobs(**settings)
     factory = catalog.get("methods", name)
     _refuse_unknown(name, settings, inspect.signature(factory).parameters)
     return factory(**settings)
+
+
+def _check_knobs(name: str, controllers: Iterable[Controller], settings: Iterable[str]) -> None:
+    turned = [knob for controller in controllers for knob in controller.knobs]
+    for knob in turned:
+        if knob not in settings or turned.count(knob) > 1:
+            raise ValueError(f"a controller turns {knob!r}, which is no setting of {name} or another's already")
 
 
 def _refuse_unknown(name: str, asked: Iterable[str], known: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ and that is its whole registration. Three promises hold for all of them (``tests
 outside the mask never matters, parts add up to the whole, and a nan among the chosen tokens shows as nan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -34,11 +34,13 @@ def definitions() -> dict[str, Definition]:
     return {key: replace(member.ABOUT, key=key) for member in _members().values() for key in _columns(member)}
 
 
-def measure(step: StepBatch, roles: Mapping[str, Bool[Tensor, "B T"]] | None = None) -> dict[str, Mergeable]:
+def measure(
+    step: StepBatch, roles: Mapping[str, Bool[Tensor, "B T"]] | None = None, *, only: Collection[str] | None = None
+) -> dict[str, Mergeable]:
     """Every metric whose fields the step fills, by key; ``by_role`` ones also as ``key/role`` for each of ``roles``.
 
-    ``roles`` is what ``forkpoint.roles.masks`` returns. A metric that the step cannot fill has no entry: an absent
-    column is never a zero. A role without tokens has an entry that is nan.
+    ``roles`` is what ``forkpoint.roles.masks`` returns; ``only`` names the keys wanted, where not all are. A metric
+    that the step cannot fill has no entry: an absent column is never a zero. A role without tokens has an entry that is nan.
 
     >>> import torch
     >>> step = StepBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1),
@@ -52,9 +54,10 @@ def measure(step: StepBatch, roles: Mapping[str, Bool[Tensor, "B T"]] | None = N
         for key, options in _columns(member).items():
             if _applies(member, step, options):
                 metric = partial(getattr(member, name), **options)
-                readings[key] = metric(step)
+                parts = {key: step}
                 if member.ABOUT.by_role:
-                    readings |= {f"{key}/{role}": metric(step.only(mask)) for role, mask in (roles or {}).items()}
+                    parts |= {f"{key}/{role}": step.only(mask) for role, mask in (roles or {}).items()}
+                readings |= {at: metric(part) for at, part in parts.items() if only is None or at in only}
     return readings
 
 

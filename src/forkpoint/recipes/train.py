@@ -142,7 +142,7 @@ def make_trainer(config: RunConfig, task: Task, checkpoints: str) -> Any:
         report_to=[],
         disable_tqdm=True,
     )
-    trainer = manage(GRPOTrainer, method=method)(
+    trainer = manage(GRPOTrainer, method=method, labels=task)(
         model=model,
         reward_funcs=TaskReward(task, no_verdict=config.no_verdict),
         args=args,

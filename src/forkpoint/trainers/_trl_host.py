@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from forkpoint.batch import StepBatch
+from forkpoint.batch import Reduction, StepBatch
 
 PRIVATE = (
     *("_generate_and_score_completions", "_calculate_rewards", "_buffered_inputs", "_metrics", "_step", "_tokenizer"),
@@ -21,8 +21,11 @@ SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
 """ways to spread a model over processes, in accelerate's words"""
 REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
 """loss types that differ only in how token losses are averaged; a method of ours keeps the one it finds"""
-ROW_COLUMNS = ("forkpoint_row_id", "forkpoint_group", "forkpoint_reward", "forkpoint_label")
-"""columns that ride along in TRL's batch: tensors with a batch axis survive its shuffle and split"""
+ROW_COLUMNS = ("row_id", "group", "reward", "label", "group_reward", "group_logp")
+"""fields of ``StepBatch`` that ride along in TRL's batch as ``forkpoint_FIELD``: tensors with a batch axis survive its
+shuffle and split"""
+AVERAGES = {"token_mean": "dapo", "sequence_mean": "grpo"}
+"""our name of an average of token losses -> the loss type whose average it is"""
 
 
 class HostError(ValueError):
@@ -66,6 +69,12 @@ def check_settings(args: Any, method: Any) -> None:
         raise HostError(
             f"loss_type={args.loss_type!r} is a loss of its own and {method.name} is another; choose one: "
             f"drop method={method.name!r}, or set loss_type to one of {', '.join(REDUCTIONS)}"
+        )
+    averaged = AVERAGES.get(method.reduction or "", args.loss_type)
+    if args.loss_type not in (averaged, _default(args, "loss_type")):
+        raise HostError(
+            f"loss_type={args.loss_type} averages token losses in another way than {method.name}, which takes the "
+            f"{method.reduction.replace('_', ' ')}; leave loss_type at its default or set it to {averaged}"
         )
     ours = {name: value for name, value in _bounds(method).items() if name in method.sets}
     for name, value in {**_ONLY_STOCK, **ours}.items():
@@ -117,7 +126,6 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor | None) -> 
     """A TRL micro-batch in our words; the only place that knows TRL's keys."""
     old = inputs.get("old_per_token_logps")
     advantages = inputs["advantages"]
-    row_id, group, reward, label = (inputs.get(name) for name in ROW_COLUMNS)
     return StepBatch(
         logp=logp,
         logp_old=logp if old is None else old,
@@ -125,10 +133,7 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor | None) -> 
         advantage=advantages,
         entropy=entropy,
         token_ids=inputs["completion_ids"],
-        label=label,
-        reward=reward,
-        group=group,
-        row_id=row_id,
+        **{name: inputs.get(f"forkpoint_{name}") for name in ROW_COLUMNS},
     )
 
 
@@ -152,28 +157,40 @@ def own_rewards(trainer: Any, num_rows: int) -> Tensor:
     return trainer.forkpoint_rewards[first : first + num_rows]
 
 
-def total_reward(trainer: Any, num_rows: int) -> Tensor:
-    """The weighted reward of this process's rows; nan, not 0, for a row that no function could score, as in TRL."""
-    by_function = own_rewards(trainer, num_rows)
+def total_reward(trainer: Any) -> Tensor:
+    """The weighted reward of all processes' rows; nan, not 0, for a row that no function could score, as in TRL."""
+    by_function = trainer.forkpoint_rewards
     total = (by_function * trainer.reward_weights.to(by_function.device)).nansum(1)
     return total.masked_fill(by_function.isnan().all(1), float("nan"))
 
 
 def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Give each row of a rollout identity, group and reward, once: a second call changes nothing.
+    """Give each row of a rollout identity, group and rewards, once: a second call changes nothing.
 
     They ride through TRL's shuffle and split. Draws go by the identity, so it must be there, and the same, whether or
     not anybody watches.
     """
     if "forkpoint_row_id" not in batch:
-        size, accelerator = len(batch["advantages"]), trainer.accelerator
+        size, accelerator, num = len(batch["advantages"]), trainer.accelerator, trainer.num_generations
         seen = getattr(trainer, "forkpoint_rows_seen", 0)
-        first = seen + accelerator.process_index * size
-        row_id = torch.arange(first, first + size, device=batch["advantages"].device)
-        batch |= {"forkpoint_row_id": row_id, "forkpoint_group": row_id // trainer.num_generations}
-        batch["forkpoint_reward"] = total_reward(trainer, size)
+        device = batch["advantages"].device
+        place = accelerator.process_index * size + torch.arange(size, device=device)
+        batch |= {"forkpoint_row_id": seen + place, "forkpoint_group": (seen + place) // num}
+        reward = total_reward(trainer).to(device)
+        # a group may lie across processes, and a step may hold a part of it
+        batch |= {"forkpoint_reward": reward[place], "forkpoint_group_reward": reward.view(-1, num)[place // num]}
+        if "old_per_token_logps" in batch:
+            logp = accelerator.gather(_mean_logp(batch)).view(-1, num)
+            batch["forkpoint_group_logp"] = logp[place // num]
         trainer.forkpoint_rows_seen = seen + size * accelerator.num_processes
     return batch
+
+
+def _mean_logp(batch: dict[str, Any]) -> Tensor:
+    """Mean log-prob per token of each row under the policy that sampled."""
+    mask = completion_mask(batch).bool()
+    logp = torch.where(mask, batch["old_per_token_logps"], 0.0)
+    return logp.sum(1) / mask.sum(1).clamp(min=1)
 
 
 class NumbersRows:
@@ -181,7 +198,13 @@ class NumbersRows:
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        return number_rows(self, batch) if self.model.training else batch  # type: ignore[attr-defined]
+        if not self.model.training:  # type: ignore[attr-defined]
+            return batch
+        number_rows(self, batch)
+        if (labeler := getattr(self, "forkpoint_labeler", None)) is not None:
+            prompts, mask = [row["prompt"] for row in inputs], completion_mask(batch).bool()
+            batch["forkpoint_label"] = labeler(prompts, batch["completion_ids"], mask, tokenizer(self))
+        return batch
 
 
 def wrap_generation(trainer: Any, wrap: Callable[[Any], Any]) -> None:
@@ -245,9 +268,13 @@ def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> tuple[Tens
     return outputs.log_probs[:, -keep:], outputs.entropy[:, -keep:]
 
 
-def host_reduce(trainer: Any, inputs: dict[str, Any]) -> Any:
-    """The trainer's own average of token losses, in its own order of operations: neutral is then stock bit for bit."""
+def host_reduce(trainer: Any, inputs: dict[str, Any], reduction: Reduction | None = None) -> Any:
+    """The trainer's own average of token losses, in its own order of operations: neutral is then stock bit for bit.
+
+    With ``reduction`` the average of that name, whatever the trainer's loss type is.
+    """
     training = trainer.model.training
+    kind = trainer.loss_type if reduction is None else AVERAGES[reduction]
     accumulation = trainer.current_gradient_accumulation_steps if training else 1.0
 
     def reduce(loss: Tensor, mask: Tensor) -> Tensor:
@@ -255,11 +282,11 @@ def host_reduce(trainer: Any, inputs: dict[str, Any]) -> Any:
             loss = loss * inputs["importance_sampling_ratio"]
         # where, not *: a masked token may hold nan or inf; for finite values the bits are those of loss * mask
         kept, weights = torch.where(mask, loss, 0.0), completion_mask(inputs)
-        if trainer.loss_type == "grpo":
+        if kind == "grpo":
             return (kept.sum(-1) / weights.sum(-1).clamp(min=1.0)).mean() / accumulation
-        if trainer.loss_type == "bnpo":
+        if kind == "bnpo":
             return kept.sum() / weights.sum().clamp(min=1.0) / accumulation
-        if trainer.loss_type == "dr_grpo":
+        if kind == "dr_grpo":
             return kept.sum() / (loss.size(0) * trainer.max_completion_length) / accumulation
         items = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes
         if training:  # an evaluation's batch is neither cut nor accumulated

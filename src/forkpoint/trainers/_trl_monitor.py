@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from forkpoint.alarms import Alarm, Watch
-from forkpoint.batch import Mean, Mergeable, Plan, StepBatch
+from forkpoint.batch import Mean, Plan, StepBatch
 from forkpoint.metrics import measure
 from forkpoint.record.checkpoints import step_of
 from forkpoint.record.remove import remove_run
@@ -25,11 +25,11 @@ from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._columns import stated
 from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means, verdict_means
 from forkpoint.trainers._guards import OnAlarm, group_guards, plan_guards, range_guards, sound
+from forkpoint.trainers._readings import Readings, gathered, merge
 from forkpoint.trainers._trackers import Trackers
 from forkpoint.trainers._trl_resume import Checkpoints, NothingLeft
 from forkpoint.verify import score
 
-Readings = dict[str, Mergeable]
 MAY_DIFFER = (
     *("out", "overwrite", "resume", "threads", "on_alarm", "strict_log", "save_every", "keep_checkpoints", "keep_mb"),
     *("output_dir", "logging_dir", "run_name", "resume_from_checkpoint", "save_steps", "save_total_limit", "report_to"),
@@ -76,7 +76,8 @@ class Monitor(TrainerCallback):
 
         The record is opened when training begins.
         """
-        self.on_alarm, self.writing, self.left_out = on_alarm, writing, left_out
+        self.on_alarm: OnAlarm = on_alarm
+        self.writing, self.left_out = writing, left_out
         method = getattr(self.trainer, "forkpoint_method", None)
         about = host.stock_method(self.trainer.args)
         if method is not None:
@@ -220,7 +221,8 @@ class Monitor(TrainerCallback):
         judges = [f for f in self.trainer.reward_funcs if getattr(f, "task", None) is task]
         verdicts = judges[0].verdicts if judges else score(task, problems, texts)
         traits = [task.traits(p, text) for p, text in zip(problems, texts, strict=True)]
-        batch["forkpoint_label"] = label_tokens(task, problems, tokens, host.completion_mask(batch).bool())
+        if "forkpoint_label" not in batch:
+            batch["forkpoint_label"] = label_tokens(task, problems, tokens, host.completion_mask(batch).bool())
         means = trait_means(traits, tuple(self.known_traits))
         self.known_traits |= dict.fromkeys(means)
         merge(self.readings, means | verdict_means(verdicts))
@@ -241,7 +243,9 @@ class Monitor(TrainerCallback):
         merge(self.readings, measure(replace(step, group=None), roles=masks(step)))
         plan = getattr(self.trainer, "forkpoint_plan", None)
         if plan is not None:
-            merge(self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_method))
+            merge(
+                self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_control.method)
+            )
         if self.awaited and step.row_id is not None:
             self._write_rollouts(step, plan)
 
@@ -274,9 +278,9 @@ class Monitor(TrainerCallback):
         self._flush()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        gathered = self._gather(self.readings)
+        whole = gathered(self.trainer.accelerator, self.readings)
         self.readings = {}
-        values = {key: float(reading.value) for key, reading in gathered.items()}
+        values = {key: float(reading.value) for key, reading in whole.items()}
         if self.trackers.found:
             values["guard/tracker_failures"] = float(self.trackers.failures)
         self.pending = (state.global_step, values | self._sound(self.alarms.take(state.global_step, values), control))
@@ -328,22 +332,6 @@ class Monitor(TrainerCallback):
     def _without(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows without the columns that shall not be recorded."""
         return [{name: value for name, value in row.items() if name not in self.left_out} for row in rows]
-
-    def _gather(self, readings: Readings) -> Readings:
-        if self.trainer.accelerator.num_processes == 1:
-            return readings
-        from accelerate.utils import gather_object
-
-        total: Readings = {}
-        for part in gather_object([readings]):
-            merge(total, part)
-        return total
-
-
-def merge(total: Readings, part: Mapping[str, Mergeable]) -> None:
-    """Add the readings of one micro-batch or rank to ``total``, in place."""
-    for key, reading in part.items():
-        total[key] = total[key] + reading if key in total else reading  # type: ignore[operator]
 
 
 def entropies(step: StepBatch) -> Readings:

@@ -11,6 +11,7 @@ from forkpoint.batch import Plan, StepBatch
 from forkpoint.methods import Method
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._ranks import ranks_of
+from forkpoint.trainers._trl_control import Control
 
 Scope = Literal["step", "micro_batch"]
 
@@ -21,11 +22,15 @@ class Planner:
     A step that is one micro-batch on one process needs none of this: its own forward is the whole step.
     """
 
-    def __init__(self, method: Method, scope: Scope) -> None:
-        self.method, self.scope = method, scope
+    def __init__(self, control: Control, scope: Scope) -> None:
+        self.control, self.scope = control, scope
         self.made_for = -1
         self.row_id: Int[Tensor, " B"] = torch.empty(0, dtype=torch.long)
         self.plan: Plan | None = None
+
+    @property
+    def method(self) -> Method:
+        return self.control.method
 
     def rows_of_whole(self, trainer: Any, model: Any, inputs: dict[str, Any]) -> Plan | None:
         """These rows of the step's plan; None where the plan is to be made on the micro-batch itself."""

@@ -12,12 +12,14 @@ from typing import Any
 
 from torch import Tensor
 
-from forkpoint.batch import Rows
+from forkpoint.batch import Plan, Rows
 from forkpoint.methods import Method, build
 from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._guards import OnAlarm
+from forkpoint.trainers._labels import Labeler, labeled_by, reads_labels
+from forkpoint.trainers._trl_control import Control
 from forkpoint.trainers._trl_monitor import Evaluation, Monitor
 from forkpoint.trainers._trl_resume import last_complete
 from forkpoint.trainers._trl_step import Planner, Scope, pieces, sees_whole_step
@@ -90,7 +92,12 @@ def watch(
 
 
 def manage(
-    trainer_class: type, *, method: str | Method = "grpo", scope: Scope = "step", **settings: float | str
+    trainer_class: type,
+    *,
+    method: str | Method = "grpo",
+    scope: Scope = "step",
+    labels: Labeler | Task | None = None,
+    **settings: float | str,
 ) -> Any:
     """A subclass of a TRL trainer class whose loss is made by ``method``; everything else stays the trainer's.
 
@@ -103,6 +110,8 @@ def manage(
         trainer_class: ``GRPOTrainer`` or your own subclass of it.
         method: a method's name, ``"module:function"``, or a ``Method``.
         scope: ``micro_batch`` selects inside each micro-batch, as the published code does; for comparison.
+        labels: what tells the roles of tokens, for methods that read them: a task, or
+            ``(prompts, token_ids, mask, tokenizer) -> labels``.
         settings: the method's settings where they differ from the paper's.
 
     Raises ValueError for a wrong method or setting; the class raises HostError when it is constructed with a config
@@ -119,9 +128,16 @@ def manage(
             host.check_host(self)
             host.note_rewards(self)
             host.check_settings(self.args, chosen)
+            if reads_labels(chosen):
+                if labels is None:
+                    remedy = "give manage(..., labels=task), or a function that labels"
+                    raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
+                self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
             if self.beta != 0.0:
                 raise host.HostError(f"beta={self.beta}: a managed loss carries no reference KL term yet; set beta=0")
-            self.forkpoint_planner = Planner(chosen, scope)
+            self.forkpoint_control = Control(self, chosen)
+            self.add_callback(self.forkpoint_control)
+            self.forkpoint_planner = Planner(self.forkpoint_control, scope)
             if chosen.credit and pieces(self) > 1 and not (scope == "step" and sees_whole_step(self.args)):
                 said = f"{chosen.name} selects tokens inside each of {pieces(self)} micro-batches, not over the step"
                 warnings.warn(said, stacklevel=2)
@@ -133,14 +149,30 @@ def manage(
                 raise ValueError("GRPO losses return no outputs; call compute_loss with return_outputs=False")
             # before the pass that keeps a graph: this one needs the memory
             plan = self.forkpoint_planner.rows_of_whole(self, model, inputs)
+            now = self.forkpoint_control.method
             logp, entropy = host.score_tokens(self, model, inputs)
             step = host.step_batch(inputs, logp.detach(), entropy.detach())
             if plan is None:
-                plan = chosen.plan(step, key=(self.args.seed, self.state.global_step))
+                # an evaluation's batch brings no identities, groups or labels: nothing is selected there
+                key = (self.args.seed, self.state.global_step)
+                plan = now.plan(step, key=key) if self.model.training else Plan.neutral(step)
             self.forkpoint_plan = plan
+            if self.model.training:
+                self.forkpoint_control.see(step)
             rows = Rows(logp, step.logp_old, step.mask, entropy)
             host.log_entropy(self, step)
-            return chosen.loss(rows, plan, host.host_reduce(self, inputs))
+            return now.loss(rows, plan, host.host_reduce(self, inputs, now.reduction))
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                place = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+                self.forkpoint_control.save(place)
+
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            if checkpoint is not None:
+                self.forkpoint_control.load(Path(checkpoint))
 
     Managed.__name__ = Managed.__qualname__ = f"Managed{trainer_class.__name__}"
     return Managed
