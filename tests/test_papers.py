@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from forkpoint import catalog, papers, signatures
+from forkpoint.trainers import _columns
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = [(paper, claim) for paper in papers.names() for claim in papers.get(paper).claim]
+COLUMN = re.compile(r"\b(?:control|diversity|entropy|guard|kl|rank)/[a-z_/]+")
 
 
 @pytest.mark.parametrize("name", papers.names())
@@ -20,6 +22,19 @@ def test_every_file_is_whole(name: str):
     assert paper.claim or not signatures.ARXIV.fullmatch(name)
 
 
+@pytest.mark.parametrize("name", [name for name in papers.names() if signatures.ARXIV.fullmatch(name)])
+def test_a_preprint_is_dated_by_its_id_or_by_where_it_appeared(name: str):
+    paper, written = papers.get(name), 2000 + int(name[:2])
+    assert paper.year == written or (paper.year > written and paper.bibtex)
+    assert str(paper.year) in paper.key
+
+
+@pytest.mark.parametrize("name", papers.names())
+def test_no_paper_says_a_thing_twice(name: str):
+    texts = [claim.text for claim in papers.get(name).claim]
+    assert len(set(texts)) == len(texts)
+
+
 @pytest.mark.parametrize(("paper", "claim"), CLAIMS, ids=[f"{p}-{c.text[:40]}" for p, c in CLAIMS])
 def test_what_is_said_to_be_checked_names_a_test_that_exists(paper: str, claim: papers.Claim):
     path, _, function = claim.checked_by.partition("::")
@@ -27,6 +42,13 @@ def test_what_is_said_to_be_checked_names_a_test_that_exists(paper: str, claim: 
         assert re.search(rf"^def {function}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
     else:
         assert claim.checked_by == ""
+
+
+def test_every_column_that_a_claim_names_is_one_of_ours():
+    named = {key for _, claim in CLAIMS for key in COLUMN.findall(f"{claim.text} {claim.value} {claim.notes}")}
+    stated = _columns.stated(1.0, 1)
+    assert len(named) >= 4
+    assert {key for key in named if not any(f"{key}/".startswith(f"{known}/") for known in stated)} == set()
 
 
 def test_every_source_that_the_code_names_is_listed():
@@ -90,7 +112,7 @@ def change_and_forecast(step_size: float) -> tuple[float, float]:
     p = softmax(logits)
     drive = p * (reward - p @ reward)
     covariance = p @ (np.log(p) * drive) - (p @ np.log(p)) * (p @ drive)
-    return entropy(softmax(logits + step_size * drive)) - entropy(p), -step_size * covariance
+    return entropy(softmax(logits + step_size * drive)) - entropy(p), float(-step_size * covariance)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -108,3 +130,19 @@ def test_a_policy_gradient_step_changes_entropy_by_minus_the_covariance():
     # first order: the relative error shrinks in proportion to the step
     assert errors[1] / errors[0] == pytest.approx(0.1, rel=0.1)
     assert errors[2] / errors[1] == pytest.approx(0.1, rel=0.1)
+
+
+# The weight of a refined token in Critique-GRPO (arXiv:2506.03106): the loss is -A f(p), so the gradient of log p is
+# weighted by df / d log p, which is gamma p / (p + gamma)^2.
+
+
+def shaped(log_p: np.ndarray, gamma: float = 0.1) -> np.ndarray:
+    return np.exp(log_p) / (np.exp(log_p) + gamma)
+
+
+def test_shaped_refinements_weigh_most_where_p_is_gamma():
+    log_p, step = np.log([0.9, 0.5, 0.1, 0.01]), 1e-6
+    weight = (shaped(log_p + step) - shaped(log_p - step)) / (2 * step)
+    assert weight == pytest.approx([0.09, 5 / 36, 0.25, 0.1 * 0.01 / 0.11**2], abs=1e-9)
+    grid = np.linspace(-9, 0, 100_001)
+    assert np.exp(grid[np.gradient(shaped(grid), grid).argmax()]) == pytest.approx(0.1, rel=1e-3)

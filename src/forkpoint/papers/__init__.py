@@ -93,8 +93,42 @@ def parse(text: str, *, where: str = "paper") -> Paper:
 
 
 def of_method(name: str) -> list[Paper]:
-    """The papers that a method comes from: those its docstring names in the first line."""
-    return [get(paper) for paper in signatures.declared("methods", name).sources]
+    """The papers that a method, or each part of ``a+b``, comes from: those that the first lines of its docstring and of
+    its controllers' name. ValueError for a name that is none.
+
+    >>> [paper.key for paper in of_method("kl_cov")]
+    ['cui2025entropy']
+    """
+    parts = [signatures.declared("methods", part.strip()) for part in name.split("+")]
+    controllers = [
+        signatures.declared("controllers", controller, builds="Controller")
+        for part in parts
+        for controller in part.uses.get("controllers", ())
+    ]
+    return [get(source) for source in dict.fromkeys(s for found in (*parts, *controllers) for s in found.sources)]
+
+
+def of_run(method: Mapping[str, Any], task: str) -> tuple[list[Paper], list[str]]:
+    """The papers of what a run's header says ran, and what of it is not part of forkpoint: ``module:function``.
+
+    A run that was only watched ran the trainer's own loss, told by its ``loss_type``.
+
+    >>> papers, unknown = of_run({"name": "trl", "settings": {"loss_type": "dapo"}}, "countdown")
+    >>> [paper.key for paper in papers], unknown
+    (['yu2025dapo'], [])
+    """
+    names, tasks = str(method["name"]).split("+"), [task] if task in catalog.names("tasks") else []
+    if names == ["trl"]:
+        names = [str(kind) for kind in [method["settings"].get("loss_type")] if kind in catalog.names("methods")]
+    known = [name for name in names if name in catalog.names("methods")]
+    found = [paper for name in known for paper in of_method(name)]
+    found += [get(source) for name in tasks for source in _sources_of_task(name)]
+    return found, [name for name in names if name not in known]
+
+
+def _sources_of_task(name: str) -> list[str]:
+    first = catalog.summary("tasks", name)
+    return [source for source in signatures.ARXIV.findall(first) if source in names()]
 
 
 def bibtex(paper: Paper) -> str:
