@@ -186,8 +186,8 @@ class Total(NamedTuple):
 
     @staticmethod
     def of(mask: Bool[Tensor, "B T"], reduction: Reduction = "token_mean") -> "Total":
-        """The totals of a step held whole in ``mask``."""
-        return Total(float(mask.sum()), float(mask.shape[0]), reduction)
+        """The totals of a step held whole in ``mask``; a row without tokens is no sequence."""
+        return Total(float(mask.sum()), float(mask.any(dim=-1).sum()), reduction)
 
     def reduce(self, loss: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
         """These rows' share of the step's loss; the shares of all micro-batches add up to the whole.

@@ -73,6 +73,19 @@ def padded(step, num_rows=1, num_tokens=3):
     )
 
 
+def without_tokens(shape):
+    """A step of (rows, tokens), either of which may be 0, whose tokens are all masked; every field is filled."""
+    num_rows, num_tokens = shape
+    step = small_step(0, max(num_rows, 1), num_tokens).rows(slice(0, num_rows))
+    return replace(step, mask=torch.zeros(shape, dtype=torch.bool))
+
+
+def small_step(seed, num_rows, num_tokens):
+    """A random step of any width, 0 and 1 too."""
+    step = random_step(seed, num_rows, num_tokens + 2)
+    return replace(step, **{name: getattr(step, name)[:, :num_tokens] for name in (*PER_TOKEN, *OTHER_TOKENS)})
+
+
 def differentiable(step):
     """A copy whose log-probs and entropies collect gradients."""
     return replace(step, logp=step.logp.clone().requires_grad_(), entropy=step.entropy.clone().requires_grad_())

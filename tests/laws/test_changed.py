@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 
 import pytest
 import torch
@@ -22,15 +23,14 @@ SEEDS = range(20)
 
 @cache
 def lively(name):
-    """The method with its doses raised, so that a step of thirty tokens shows what it does."""
-    doses = {"share": 0.3, "coef": 0.5}
+    """The method with its doses raised, so that a step of thirty tokens shows what it does; its file may say how."""
+    doses = {"share": 0.3, "coef": 0.5} | getattr(import_module(f"forkpoint.methods.{name}"), "LIVELY", {})
     return build(name, **{k: v for k, v in doses.items() if k in build(name).settings})
 
 
 def filled(step):
-    """Every optional field that a method may read, from the step itself."""
-    rows = step.logp.shape[0]
-    return replace(step, reward=step.advantage, correct=step.advantage > 0, group=torch.arange(rows) // 2)
+    """Every optional field that a method may read."""
+    return replace(step, correct=step.reward > 0.5)
 
 
 def change(method, step):

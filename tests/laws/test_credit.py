@@ -1,5 +1,6 @@
 """What every credit rule promises, whoever adds one."""
 
+import inspect
 import re
 from dataclasses import replace
 from functools import cache
@@ -7,11 +8,11 @@ from importlib import import_module
 
 import pytest
 import torch
-from random_steps import padded, poisoned, random_step
+from random_steps import padded, poisoned, random_step, without_tokens
 
 from forkpoint import catalog
-from forkpoint.batch import Plan, StepBatch
-from forkpoint.credit import per_micro_batch
+from forkpoint.batch import Plan
+from forkpoint.credit import is_row_local, per_micro_batch
 
 NAMES = catalog.names("credit")
 every_rule = pytest.mark.parametrize("name", NAMES)
@@ -19,10 +20,25 @@ seeds = pytest.mark.parametrize("seed", range(6))
 KEY = (11, 3)
 
 
+def settings_of(name):
+    return inspect.signature(catalog.get("credit", name)).parameters
+
+
+every_covariance_rule = pytest.mark.parametrize(
+    "name", [name for name in NAMES if {"share", "at"} <= {*settings_of(name)}]
+)
+"""those that choose a share of the tokens by their covariance"""
+
+
 @cache
 def lively(name):
-    """The rule with a share that a step of thirty tokens shows; the rest as in the paper."""
-    return catalog.get("credit", name)(share=0.3)
+    """The rule with doses that a step of thirty tokens shows, its file may say which; the rest as in the paper."""
+    doses = {"share": 0.3} | getattr(import_module(f"forkpoint.credit.{name}"), "LIVELY", {})
+    return catalog.get("credit", name)(**{k: v for k, v in doses.items() if k in settings_of(name)})
+
+
+every_row_local_rule = pytest.mark.parametrize("name", [name for name in NAMES if is_row_local(lively(name))])
+every_wide_rule = pytest.mark.parametrize("name", [name for name in NAMES if not is_row_local(lively(name))])
 
 
 def planned(name, step, key=KEY):
@@ -86,6 +102,7 @@ def test_masked_tokens_and_padding_never_matter(name, seed):
     assert same_plan(planned(name, poisoned(step)), plan)
     larger = planned(name, poisoned(padded(step)))
     assert torch.equal(larger.weight[:5, :7], plan.weight) and torch.equal(larger.mark[:5, :7], plan.mark)
+    assert torch.equal(larger.advantage[:5, :7][step.mask], plan.advantage[step.mask])
     assert (larger.weight[5:] == 1).all() and not larger.mark[5:].any() and not larger.mark[:, 7:].any()
 
 
@@ -97,7 +114,7 @@ def test_nothing_is_chosen_outside_the_mask(name, seed):
     assert (plan.weight[~step.mask] == 1).all() and not plan.mark[~step.mask].any()
 
 
-@every_rule
+@every_covariance_rule
 @pytest.mark.parametrize("share", [0.0, 2e-4, 0.1, 0.5, 1.0])
 def test_never_more_than_the_share_and_at_least_one(name, share):
     for seed in range(10):
@@ -107,7 +124,7 @@ def test_never_more_than_the_share_and_at_least_one(name, share):
         assert num_chosen <= (max(1, int(share * num_tokens)) if share else 0)
 
 
-@every_rule
+@every_covariance_rule
 @pytest.mark.parametrize("advantage", [0.0, 0.1, -3.3])
 def test_no_difference_in_advantage_no_choice(name, advantage):
     """Covariances are then zero up to rounding, and choosing by rounding is choosing at random."""
@@ -115,7 +132,7 @@ def test_no_difference_in_advantage_no_choice(name, advantage):
     assert same_plan(planned(name, step), Plan.neutral(step))
 
 
-@every_rule
+@every_covariance_rule
 def test_a_row_alone_is_left_alone(name):
     for seed in range(10):
         step = random_step(seed, num_rows=1)
@@ -125,11 +142,19 @@ def test_a_row_alone_is_left_alone(name):
 @every_rule
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (1, 1), (3, 4)])
 def test_an_empty_selection_is_legal(name, shape):
-    step = StepBatch(torch.zeros(shape), torch.zeros(shape), torch.zeros(shape).bool(), torch.arange(shape[0]).float())
+    step = without_tokens(shape)
+    plan, neutral = planned(name, step), Plan.neutral(step)
+    assert torch.equal(plan.weight, neutral.weight) and torch.equal(plan.mark, neutral.mark)
+    assert plan.advantage.shape == neutral.advantage.shape and plan.advantage.isfinite().all()
+
+
+@every_covariance_rule
+def test_without_tokens_nothing_is_planned(name):
+    step = without_tokens((3, 4))
     assert same_plan(planned(name, step), Plan.neutral(step))
 
 
-@every_rule
+@every_covariance_rule
 def test_a_nan_among_the_tokens_chooses_nothing(name):
     """Every covariance is nan then; the loss shows it, the plan must not turn it into a choice."""
     step = random_step(0)
@@ -139,6 +164,15 @@ def test_a_nan_among_the_tokens_chooses_nothing(name):
 
 
 @every_rule
+def test_a_rule_keeps_the_weights_and_marks_it_is_given(name):
+    step = random_step(2)
+    plan, neutral = planned(name, step), Plan.neutral(step)
+    later = lively(name)(step, replace(neutral, weight=neutral.weight * 0.25, mark=step.mask.roll(1)), KEY)
+    assert torch.equal(later.weight, plan.weight * 0.25) and torch.equal(later.mark, plan.mark | step.mask.roll(1))
+    assert torch.equal(later.advantage, plan.advantage)
+
+
+@every_covariance_rule
 def test_rules_add_to_the_plan_they_are_given(name):
     step = random_step(2)
     given_plan = Plan(torch.full_like(step.logp, 0.5), torch.full_like(step.logp, 0.25), step.mask.roll(1))
@@ -154,7 +188,15 @@ def test_one_micro_batch_is_the_whole_step(name):
     assert same_plan(scoped(step, Plan.neutral(step), KEY), planned(name, step))
 
 
-@every_rule
+@every_row_local_rule
+def test_a_row_local_rule_does_not_see_the_cut(name):
+    parts = [torch.tensor([0, 1]), torch.tensor([3]), torch.tensor([4, 2])]
+    for step in map(random_step, range(10)):
+        scoped = per_micro_batch(lively(name), *parts)
+        assert same_plan(scoped(step, Plan.neutral(step), KEY), planned(name, step))
+
+
+@every_wide_rule
 def test_micro_batch_scope_depends_on_the_cut(name):
     """The reason why whole-step is the default."""
     parts = [torch.tensor([0, 1]), torch.tensor([2, 3, 4])]
@@ -171,7 +213,7 @@ def test_parts_must_name_every_row_once(name, parts):
         per_micro_batch(lively(name), *map(torch.tensor, parts))(step, Plan.neutral(step), KEY)
 
 
-@every_rule
+@pytest.mark.parametrize("name", [name for name in NAMES if "share" in settings_of(name)])
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_is_a_fraction(name, share):
     with pytest.raises(ValueError, match=r"^share=.*from 0 to 1"):

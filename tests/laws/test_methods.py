@@ -1,8 +1,9 @@
 """What every method promises, whoever adds one."""
 
 import inspect
+import math
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
 from typing import get_args
@@ -11,10 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_steps import differentiable, padded, poisoned, random_step
+from random_steps import differentiable, padded, poisoned, random_step, small_step, without_tokens
 
 from forkpoint import catalog
 from forkpoint.batch import Rows, StepBatch, Total
+from forkpoint.controllers import Loop
 from forkpoint.methods import Method, build
 
 NAMES = catalog.names("methods")
@@ -101,8 +103,10 @@ def test_padding_never_matters(name, seed):
 @every_method
 @pytest.mark.parametrize("on_policy", [True, False])
 def test_no_advantage_no_policy_gradient(name, on_policy):
-    step = replace(random_step(0, on_policy=on_policy), advantage=torch.zeros(5))
-    _, by_logp, _ = gradients(lively(name), step)
+    """Nor without a reward, for those that make the advantage from rewards themselves: no verdict teaches nothing."""
+    step = random_step(0, on_policy=on_policy)
+    unknown = {field: torch.full_like(getattr(step, field), torch.nan) for field in ("reward", "group_reward")}
+    _, by_logp, _ = gradients(lively(name), replace(step, advantage=torch.zeros(5), **unknown))
     assert (by_logp == 0).all()
 
 
@@ -126,7 +130,9 @@ def test_needs_off_policy_is_honest(name):
     moved = []
     for seed in range(20):
         step = random_step(seed, on_policy=True)
-        plain = torch.where(step.mask, -step.advantage.unsqueeze(1) / float(step.mask.sum()), 0.0)
+        leaf = torch.zeros_like(step.logp).requires_grad_()
+        method.total(step.mask).reduce(-step.advantage.unsqueeze(1) * leaf, step.mask).backward()
+        plain = leaf.grad
         _, by_logp, by_entropy = gradients(method, step)
         moved.append(not torch.allclose(by_logp, plain, rtol=1e-6, atol=0) or bool(by_entropy.any()))
     assert not any(moved) if method.needs_off_policy else any(moved)
@@ -134,12 +140,15 @@ def test_needs_off_policy_is_honest(name):
 
 @every_method
 def test_every_setting_matters(name):
-    """A knob that moves nothing would be a knob that lies."""
+    """A knob that moves nothing would be a knob that lies: it moves a loss, a controller, or what the host samples."""
     method = lively(name)
     for setting in method.settings:
         turned = method.with_knobs(**{setting: another_value(method, setting)})
         steps = [random_step(seed) for seed in range(30)]
-        assert any(float(method.step_loss(step)) != float(turned.step_loss(step)) for step in steps), setting
+        if not method.rewards:  # where any reward will do, some between 0 and 1
+            steps += [replace(step, reward=step.reward * 0.4, group_reward=step.group_reward * 0.4) for step in steps]
+        moved = any(float(method.step_loss(step)) != float(turned.step_loss(step)) for step in steps)
+        assert moved or controlled(method) != controlled(turned) or method.shift != turned.shift, setting
 
 
 @every_method
@@ -183,7 +192,8 @@ def extreme_steps(draw):
     # whole numbers, so that log-prob minus its old value is the log-ratio that was asked for
     logp_old = table(st.integers(-16, 0)).float()
     advantage = st.sampled_from([0.0, 1.0, -1.0]) | st.floats(-10, 10, width=32)
-    return StepBatch(
+    return replace(
+        small_step(draw(st.integers(0, 9)), num_rows, num_tokens),
         logp=logp_old + table(log_ratio),
         logp_old=logp_old,
         mask=table(st.booleans()),
@@ -196,24 +206,29 @@ def extreme_steps(draw):
 @settings(max_examples=max(200, settings().max_examples))
 @given(step=extreme_steps())
 def test_values_and_gradients_are_finite(name, step):
-    """Log-ratios to +-80: exp(80) fits float32, so every true gradient is representable."""
-    for found in gradients(lively(name), step):
-        assert found.isfinite().all()
+    """Log-ratios to +-80: exp(80) fits float32, and so does every gradient that in float64 is not larger."""
+    exact = gradients(lively(name), in_float64(step))
+    for found, true in zip(gradients(lively(name), step), exact, strict=True):
+        assert found.isfinite().logical_or(true.abs() > 1e38).all() and not true.isnan().any()
+
+
+def in_float64(step):
+    """exp(240), a row's product of three such ratios, fits float64 and not float32."""
+    values = {f.name: getattr(step, f.name) for f in fields(step)}
+    return replace(step, **{k: v.double() for k, v in values.items() if torch.is_tensor(v) and v.is_floating_point()})
 
 
 @every_method
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (1, 1)])
 def test_a_step_without_tokens_costs_nothing(name, shape):
-    empty = torch.zeros(shape)
-    step = StepBatch(empty, empty, torch.zeros(shape, dtype=torch.bool), torch.ones(shape[0]), entropy=empty)
-    loss, by_logp, by_entropy = gradients(lively(name), step)
+    loss, by_logp, by_entropy = gradients(lively(name), replace(without_tokens(shape), advantage=torch.ones(shape[0])))
     assert loss == 0 and not by_logp.any() and not by_entropy.any()
 
 
 @every_method
 def test_a_nan_among_the_trained_tokens_shows(name):
     step = random_step(0)
-    row, token = step.mask.nonzero()[0].tolist()
+    row, token = (step.mask & (lively(name).plan(step).weight != 0)).nonzero()[0].tolist()
     step.logp[row, token] = torch.nan
     assert lively(name).step_loss(step).isnan()
 
@@ -293,10 +308,19 @@ def numbers(settings):
     return {setting: value for setting, value in settings.items() if not isinstance(value, str)}
 
 
+def controlled(method):
+    """The knobs over readings that pass every set-point often, and the set-points themselves."""
+    loop, told = Loop(method.controllers), []
+    for step in range(40):
+        reading = dict.fromkeys(loop.reads, 0.5 + 0.6 * math.sin(step / 5)) | {"step": float(step + 1)}
+        told.append((loop.take(reading), loop.aims(float(step + 1))))
+    return told
+
+
 def another_value(method, setting):
     """Half of a number, or another of the words that the setting may be."""
     if setting in numbers(method.settings):
-        return method.settings[setting] / 2
+        return method.settings[setting] / 2 or 0.5
     words = get_args(inspect.signature(catalog.get("methods", method.name)).parameters[setting].annotation)
     return next(word for word in words if word != method.settings[setting])
 

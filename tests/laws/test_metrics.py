@@ -41,6 +41,7 @@ def full_step(seed: int = 0) -> StepBatch:
         correct=torch.rand(ROWS, generator=draw) < 0.5,
         group=torch.arange(GROUPS).repeat_interleave(SIZE),
         row_id=torch.arange(ROWS) + 100,
+        rank=1 + 9 * torch.rand(ROWS, 4, generator=draw),
     )
 
 
@@ -57,6 +58,11 @@ def about(name: str) -> Definition:
 def over_completions(name: str) -> bool:
     """It weighs whole completions: no token's number can reach it."""
     return about(name).token_set == "whole completions"
+
+
+def over_words(name: str) -> bool:
+    """It looks at which tokens were written, so that a log-prob or an advantage cannot reach it."""
+    return "token_ids" in about(name).reads and not over_completions(name)
 
 
 def readings(name: str, step: StepBatch) -> dict[str, Mergeable]:
@@ -132,8 +138,10 @@ def test_a_chosen_nan_is_never_hidden(name):
     first = torch.zeros_like(step.mask)
     first[0, 0] = True
     broken = {field: torch.where(first, math.nan, getattr(step, field)) for field in FLOATS}
+    if about(name).unit != "tokens":  # the nan of a row's advantage is one for each of its tokens
+        broken["advantage"] = torch.where(first.any(1), math.nan, step.advantage)
     for key, reading in readings(name, replace(step, **broken)).items():
-        if over_completions(name):
+        if over_completions(name) or over_words(name):
             assert reading.value == readings(name, step)[key].value
         else:
             assert math.isnan(reading.value) or (about(name).unit == "tokens" and reading.value == 1), key

@@ -6,6 +6,7 @@ each are checked. An oracle is Python or numpy and shares no code with what it c
 """
 
 import math
+from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -28,7 +29,7 @@ CASES = {
     "entropy": (800, 30_000),
     "entropy elsewhere": (200, 5_000),
     "kl": (300, 15_000),
-    "loss": (1_600, 30_000),
+    "loss": (3_200, 90_000),
     "selection": (300, 15_000),
     "quantile": (200, 10_000),
     "covariance": (100, 5_000),
@@ -167,6 +168,23 @@ def test_kl_estimates(data, logp, dtype):
 # ---- losses
 
 BOUNDS, ENTROPY = (0.2, 0.28), 1.5
+BETAS, DUAL, TAUS = (0.5, 2.0), 10.0, (1.0, 2.0)
+
+
+class Token(NamedTuple):
+    """What an oracle reads: log-ratio, advantage, mark and log-prob; the (log-ratio, advantage) of its row's tokens."""
+
+    d: float
+    advantage: float
+    mark: bool
+    logp: float
+    row: list[tuple[float, float]]
+
+    @property
+    def span(self):
+        """How large the log-ratios are that a row's sum adds up; 0 where one is infinite, as the sum then is."""
+        total = math.fsum(abs(d) for d, _ in self.row if not math.isnan(d)) if self.row else 0.0
+        return total if math.isfinite(total) else 0.0
 
 
 def ratio_of(d, dtype):
@@ -174,8 +192,12 @@ def ratio_of(d, dtype):
     return math.exp(d) if d < math.log(torch.finfo(dtype).max / 4) else math.inf
 
 
-def clip_loss(d, advantage, mark, dtype):
+def clip_loss(token, dtype):
     """-min(r A, clip(r) A) and its slope; None where the dtype does not hold them, or on a kink."""
+    return clipped_at(token.d, token.advantage, dtype)
+
+
+def clipped_at(d, advantage, dtype):
     if math.isnan(d) or any(abs(d - math.log(edge)) < 0.05 for edge in (1 - BOUNDS[0], 1 + BOUNDS[1])):
         return None
     ratio = ratio_of(d, dtype)
@@ -184,13 +206,14 @@ def clip_loss(d, advantage, mark, dtype):
     return None if math.isinf(ratio) else (-ratio * advantage, -ratio * advantage)
 
 
-def clip_entropy_loss(d, advantage, mark, dtype):
-    found = clip_loss(d, advantage, mark, dtype)
+def clip_entropy_loss(token, dtype):
+    found = clip_loss(token, dtype)
     return found and (found[0] - 0.1 * ENTROPY, found[1])
 
 
-def marked_kl_loss(d, advantage, mark, dtype):
+def marked_kl_loss(token, dtype):
     """-r A + 0.5 |d| [mark] and its slope."""
+    d, advantage, mark = token.d, token.advantage, token.mark
     ratio = ratio_of(d, dtype)
     if math.isnan(d) or (advantage and math.isinf(ratio)) or (mark and math.isinf(d)):
         return None
@@ -198,11 +221,102 @@ def marked_kl_loss(d, advantage, mark, dtype):
     return (plain + 0.5 * abs(d), plain + 0.5 * ((d > 0) - (d < 0))) if mark else (plain, plain)
 
 
+def clipped_weight_loss(token, dtype):
+    """-clip(r) A log p and its slope."""
+    if math.isnan(token.d):
+        return None
+    weight = min(max(ratio_of(token.d, dtype), 1 - BOUNDS[0]), 1 + BOUNDS[1]) * token.advantage
+    return fitting(-weight * token.logp if weight else 0.0, -weight, dtype)
+
+
+def preserved_clip_loss(token, dtype):
+    """The ratio, beta times the bound past it, or the dual clip; less 0.1 log p on marked tokens."""
+    d, bad, good = token.d, token.advantage < 0, token.advantage > 0
+    edges = (1 - BOUNDS[0], 1 + BOUNDS[1], DUAL)
+    if math.isnan(d) or any(abs(d - math.log(edge)) < 0.05 for edge in edges):
+        return None
+    weight = ratio_of(d, dtype)
+    if bad and weight < edges[0]:
+        weight = BETAS[0] * edges[0]
+    elif good and weight > edges[1]:
+        weight = BETAS[1] * edges[1]
+    value = -min(weight, DUAL) * token.advantage if bad else -weight * token.advantage if good else 0.0
+    slope = 0.0 if bad and weight > DUAL else value
+    return fitting(value - 0.1 * token.logp, slope - 0.1, dtype) if token.mark else (value, slope)
+
+
+def soft_gate_loss(token, dtype):
+    """-(4 / tau) sigmoid(tau (r - 1)) A and its slope -4 sigmoid sigmoid(-) r A."""
+    if math.isnan(token.d):
+        return None
+    tau = TAUS[0] if token.advantage > 0 else TAUS[1]
+    ratio = math.exp(min(token.d, 300.0))
+    fading = math.exp(-tau * (ratio - 1)) if ratio < 300 else 0.0
+    value = 4 / tau / (1 + fading)
+    return -value * token.advantage, -4 * fading / (1 + fading) ** 2 * ratio * token.advantage
+
+
+def sequence_clip_loss(token, dtype):
+    """The clipped surrogate at the mean log-ratio of the row."""
+    total = row_sum([d for d, _ in token.row], token, dtype)
+    return None if total is None else near_no_edge(total / len(token.row), token, dtype)
+
+
+def trajectory_clip_loss(token, dtype):
+    """The clipped surrogate at the row's sum, whose slope the mean over the row will divide by its length."""
+    total = row_sum([d for d, _ in token.row], token, dtype)
+    found = None if total is None else near_no_edge(total, token, dtype)
+    return found and (found[0], len(token.row) * found[1])
+
+
+def geometric_mean_loss(token, dtype):
+    """-exp(mean x) A, x the log-ratio up to 0.4 where A > 0, down to -0.4 where A < 0; a clipped token has no slope."""
+    total = row_sum([max(d, -0.4) if a < 0 else min(d, 0.4) if a > 0 else 0.0 for d, a in token.row], token, dtype)
+    if total is None or not token.advantage:
+        return None if total is None else (0.0, 0.0)
+    toward = token.d if token.advantage > 0 else -token.d
+    if abs(toward - 0.4) < 0.05 or math.isinf(ratio := ratio_of(total / len(token.row), dtype)):
+        return None
+    return -ratio * token.advantage, 0.0 if toward > 0.4 else -ratio * token.advantage
+
+
+def row_sum(values, token, dtype):
+    """None where it is nan, or where the dtype may lose it on the way."""
+    told = [d for d, _ in token.row]
+    if any(map(math.isnan, told)) or {math.inf, -math.inf} <= {*values} or token.span > torch.finfo(dtype).max / 4:
+        return None
+    return math.fsum(values)
+
+
+def near_no_edge(d, token, dtype):
+    """None where the rounding of the row's sum may decide on which side of a bound it is, or makes its exp another."""
+    rounding = 4 * EPS[dtype] * token.span
+    if any(abs(d - math.log(edge)) < 0.05 + rounding for edge in (1 - BOUNDS[0], 1 + BOUNDS[1])):
+        return None
+    return clipped_at(d, token.advantage, dtype)
+
+
+def fitting(value, slope, dtype):
+    return (value, slope) if abs(value) < torch.finfo(dtype).max / 4 else None
+
+
 LOSSES = {
     "clip": (clip_loss, {"clip_low": BOUNDS[0], "clip_high": BOUNDS[1]}),
     "clip_entropy": (clip_entropy_loss, {"clip_low": BOUNDS[0], "clip_high": BOUNDS[1], "coef": 0.1}),
     "marked_kl": (marked_kl_loss, {"coef": 0.5}),
+    "clipped_weight": (clipped_weight_loss, {"clip_low": BOUNDS[0], "clip_high": BOUNDS[1]}),
+    "preserved_clip": (
+        preserved_clip_loss,
+        {"clip_low": BOUNDS[0], "clip_high": BOUNDS[1], "beta_low": BETAS[0], "beta_high": BETAS[1]}
+        | {"dual_clip": DUAL, "positive_coef": 0.1},
+    ),
+    "soft_gate": (soft_gate_loss, {"tau_pos": TAUS[0], "tau_neg": TAUS[1]}),
+    "sequence_clip": (sequence_clip_loss, {"clip_low": BOUNDS[0], "clip_high": BOUNDS[1]}),
+    "trajectory_clip": (trajectory_clip_loss, {"clip_low": BOUNDS[0], "clip_high": BOUNDS[1]}),
+    "geometric_mean": (geometric_mean_loss, {"clip_low": 0.4, "clip_high": 0.4}),
 }
+OF_ROWS = {"sequence_clip", "trajectory_clip", "geometric_mean"}
+"""whose loss depends on the whole row, also on the tokens that the plan removes"""
 
 
 def test_every_objective_has_an_oracle():
@@ -230,14 +344,17 @@ def test_losses_and_their_gradients(data, dtype):
         logp.grad = entropy.grad = None
         loss = catalog.get("objectives", name)(**options)(Rows(logp, old, mask, entropy), Plan(advantage, weight, mark))
         loss.sum().backward()
+        log_ratio = logp.detach().double() - old.double()
         for place in np.ndindex(3, 4):
             trained = bool(mask[place]) and bool(weight[place] != 0)
-            d = float((logp.detach().double() - old.double())[place])
-            found = oracle(d, float(advantage[place]), bool(mark[place]), dtype) if trained else (0.0, 0.0)
+            d, chosen = float(log_ratio[place]), mask[place[0]]
+            row = list(zip(log_ratio[place[0]][chosen].tolist(), advantage[place[0]][chosen].tolist(), strict=True))
+            token = Token(d, float(advantage[place]), bool(mark[place]), float(logp.detach()[place]), row)
+            found = oracle(token, dtype) if trained else (0.0, 0.0)
             if found is None:
                 continue
-            scale, rel = float(weight[place]), EPS[dtype] * (16 + 4 * abs(d))
-            told = f"{name} {dtype} d={d} A={float(advantage[place])} mark={bool(mark[place])}"
+            scale, rel = float(weight[place]), EPS[dtype] * (16 + 4 * (token.span if name in OF_ROWS else abs(d)))
+            told = f"{name} {dtype} {token}"
             assert float(loss.detach()[place]) == pytest.approx(scale * found[0], rel=rel, abs=rel), told
             assert float(logp.grad[place]) == pytest.approx(scale * found[1], rel=rel, abs=rel), told
 

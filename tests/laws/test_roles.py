@@ -10,6 +10,7 @@ from forkpoint import catalog, metrics, roles
 from forkpoint.batch import Label, StepBatch
 
 NAMES = catalog.names("roles")
+LABELS = [name for name in NAMES if roles.reads(name) == ("label",)]
 every_role = pytest.mark.parametrize("name", NAMES)
 
 ROWS, TOKENS = 6, 5
@@ -17,13 +18,16 @@ ROWS, TOKENS = 6, 5
 
 def labeled_step() -> StepBatch:
     draw = torch.Generator().manual_seed(0)
+    tool = torch.arange(ROWS * TOKENS).view(ROWS, TOKENS) % 7 == 1
     return StepBatch(
         logp=-torch.rand(ROWS, TOKENS, generator=draw),
         logp_old=-torch.rand(ROWS, TOKENS, generator=draw),
-        mask=torch.rand(ROWS, TOKENS, generator=draw) < 0.8,
+        mask=(torch.rand(ROWS, TOKENS, generator=draw) < 0.8) & ~tool,
         advantage=torch.randn(ROWS, generator=draw),
         entropy=torch.rand(ROWS, TOKENS, generator=draw),
         label=torch.arange(ROWS * TOKENS).view(ROWS, TOKENS) % len(Label),
+        tool=tool,
+        entropy_reference=2 * torch.rand(ROWS, TOKENS, generator=draw),
     )
 
 
@@ -50,9 +54,34 @@ def test_the_order_of_rows_never_matters(name):
 
 
 @every_role
-def test_missing_labels_are_named(name):
-    with pytest.raises(ValueError, match=f"StepBatch.label .* role '{name}'"):
-        catalog.get("roles", name)(replace(labeled_step(), label=None))
+def test_what_it_reads_is_enough_and_what_is_missing_is_named(name):
+    step = labeled_step()
+    bare = StepBatch(
+        step.logp, step.logp_old, step.mask, step.advantage, **{f: getattr(step, f) for f in roles.reads(name)}
+    )
+    assert torch.equal(catalog.get("roles", name)(bare), catalog.get("roles", name)(step))
+    assert name in roles.masks(bare)
+    for field in roles.reads(name):
+        lacking = replace(step, **{field: None})
+        assert name not in roles.masks(lacking)
+        with pytest.raises(ValueError, match=f"StepBatch.{field} .* role '{name}'"):
+            catalog.get("roles", name)(lacking)
+
+
+@every_role
+def test_what_a_masked_token_or_padding_holds_never_matters(name):
+    step = labeled_step()
+    grown = {f: torch.nn.functional.pad(getattr(step, f), (0, 2)) for f in ("logp", "logp_old", *roles.reads(name))}
+    if "entropy_reference" in grown:
+        grown["entropy_reference"] = torch.where(pad(step.mask), grown["entropy_reference"], torch.nan)
+    wide = StepBatch(mask=pad(step.mask), advantage=step.advantage, **grown)
+    role = catalog.get("roles", name)
+    assert torch.equal((role(wide) & wide.mask)[:, :TOKENS], role(step) & step.mask)
+    assert not (role(wide) & wide.mask)[:, TOKENS:].any()
+
+
+def pad(mask):
+    return torch.nn.functional.pad(mask, (0, 2))
 
 
 @every_role
@@ -60,15 +89,15 @@ def test_the_first_line_names_its_source(name):
     assert re.search(r"arXiv:\d{4}\.\d{5}|definition\)", catalog.summary("roles", name))
 
 
-def test_roles_are_the_labels_and_never_overlap():
+def test_roles_of_labels_are_the_labels_and_never_overlap():
     step = labeled_step()
-    masks = roles.masks(step)
-    assert masks.keys() == set(NAMES) == {label.name.lower() for label in Label} - {"other"}
+    masks = {name: mask for name, mask in roles.masks(step).items() if name in LABELS}
+    assert masks.keys() == set(LABELS) == {label.name.lower() for label in Label} - {"other"}
     assert torch.equal(sum(mask.int() for mask in masks.values()), (step.label != Label.OTHER).int())
 
 
 def test_no_labels_no_masks():
-    assert roles.masks(replace(labeled_step(), label=None)) == {}
+    assert roles.masks(replace(labeled_step(), label=None, tool=None, entropy_reference=None)) == {}
 
 
 @every_role

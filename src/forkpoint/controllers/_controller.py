@@ -22,7 +22,7 @@ class Controller:
     >>> def halve(state, reading):
     ...     return state, {"coef": reading["entropy/full"] / 2}
     >>> loop = Loop([Controller(("coef",), ("entropy/full",), halve)])
-    >>> loop.take({"step": 1, "entropy/full": 0.5}), loop.take({"step": 2, "entropy/full": float("nan")})
+    >>> loop.take({"step": 1.0, "entropy/full": 0.5}), loop.take({"step": 2.0, "entropy/full": float("nan")})
     ({'coef': 0.25}, {'coef': 0.25})
     """
 
@@ -34,6 +34,11 @@ class Controller:
     """(state, reading) -> (new state, knobs of the next step). Pure: the same bits from the same bits"""
     begin: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """the state before the first reading"""
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
+    """knob -> (lowest, highest value that the law gives it); a knob without an entry is unbounded"""
+    aim: Callable[[State, float], Mapping[str, float]] = lambda state, step: {}
+    """(state, step) -> what the law then compares its readings with: ``target/READING``, or the edges of a band as
+    ``lower/READING`` and ``upper/READING``"""
 
 
 class Loop:
@@ -45,7 +50,11 @@ class Loop:
         if twice:
             raise ValueError(f"two controllers turn {twice[0]!r}; leave it to one of them")
         self.controllers = tuple(controllers)
-        self._states: list[State] = [dict(controller.begin) for controller in controllers]
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to before the first reading."""
+        self._states: list[State] = [dict(controller.begin) for controller in self.controllers]
         self.knobs: Knobs = {}
         self.held = 0
         """how many readings in a row some controller could not use"""
@@ -54,6 +63,18 @@ class Loop:
     def reads(self) -> tuple[str, ...]:
         """Every column that some controller needs."""
         return tuple(dict.fromkeys(key for controller in self.controllers for key in controller.reads))
+
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """Every knob that some controller turns."""
+        return tuple(knob for controller in self.controllers for knob in controller.knobs)
+
+    def aims(self, step: float) -> dict[str, float]:
+        """What the readings of this step are compared with: set-points and the edges of bands, by name."""
+        found: dict[str, float] = {}
+        for controller, state in zip(self.controllers, self._states, strict=True):
+            found |= controller.aim(state, step)
+        return found
 
     def take(self, reading: Reading) -> Knobs:
         """Advance by one step's readings, and return the knobs of the next step."""
@@ -69,14 +90,14 @@ class Loop:
 
     def state(self) -> State:
         """Everything a resumed run needs, as JSON."""
-        return {"states": self._states, "knobs": self.knobs, "held": self.held}
+        return {"turned": list(self.turned), "states": self._states, "knobs": self.knobs, "held": self.held}
 
     def restore(self, state: State) -> None:
         """Undo ``state``. Raises ValueError where it is that of other controllers."""
-        if len(state["states"]) != len(self.controllers):
+        if state["turned"] != list(self.turned):
+            saved, here = (", ".join(knobs) or "nothing" for knobs in (state["turned"], self.turned))
             raise ValueError(
-                f"the state holds {len(state['states'])} controllers and this method has {len(self.controllers)}; "
-                "resume with the method that saved it"
+                f"the saved controllers turn {saved}, this method's {here}; resume with the method that saved it"
             )
         copied = json.loads(json.dumps(state))
         self._states, self.knobs, self.held = copied["states"], copied["knobs"], copied["held"]

@@ -4,7 +4,10 @@ Nothing here depends on where a row lies: draws hash the row's identity, and tie
 A score of nan is never selected. ``num`` and the shares always count over all ranks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +19,35 @@ from forkpoint.batch import ALONE, Ranks
 from forkpoint.credit._nth import as_key, as_score, host, near, nth, total
 
 _WORD = 2**64 - 1
+
+
+class Draw(NamedTuple):
+    """One choice of tokens, over all ranks."""
+
+    asked: int
+    found: int
+    """how many of those asked for there were; fewer where too few qualified"""
+
+
+_seen: ContextVar[list[Draw] | None] = ContextVar("forkpoint_draws", default=None)
+
+
+@contextmanager
+def seeing_draws() -> Generator[list[Draw], None, None]:
+    """A list to which every choice made meanwhile is added; what is chosen does not change.
+
+    >>> none = torch.zeros(1, 2, dtype=torch.bool)
+    >>> with seeing_draws() as seen:
+    ...     _ = draw_by_hash(none, 3, torch.tensor([0]), (0, 0))
+    >>> seen
+    [Draw(asked=3, found=0)]
+    """
+    seen: list[Draw] = []
+    token = _seen.set(seen)
+    try:
+        yield seen
+    finally:
+        _seen.reset(token)
 
 
 def quota(share: float, mask: Bool[Tensor, "B T"], ranks: Ranks | None = None) -> int:
@@ -58,7 +90,7 @@ def top_by_score(
 
     found = near(order, host(among), num, num, ranks)
     columns = [by_score, *_by_identity(identity, among.shape[1], ranks)]
-    found.below[_first(found.index, num - found.num_below, columns, ranks)] = True
+    found.below[_first(found.index, num - found.num_below, columns, ranks, asked=num)] = True
     return torch.as_tensor(found.below, device=among.device).view_as(among)
 
 
@@ -84,7 +116,7 @@ def draw_by_hash(
 
     chosen = np.zeros_like(candidates)
     columns = [luck, *_by_identity(identity, length, ranks)]
-    chosen[_first(np.flatnonzero(candidates), num, columns, ranks)] = True
+    chosen[_first(np.flatnonzero(candidates), num, columns, ranks, asked=num)] = True
     return torch.as_tensor(chosen, device=among.device).view_as(among)
 
 
@@ -149,9 +181,17 @@ Column = Callable[[Int64[ndarray, " n"]], Int64[ndarray, " n"]]
 """tokens, by their place in the flattened step -> one key each"""
 
 
-def _first(index: Int64[ndarray, " n"], num: int, columns: list[Column], ranks: Ranks) -> Int64[ndarray, " m"]:
-    """This rank's part of the ``num`` tokens that come first by the first column, where equal by the next."""
-    if total(len(index), ranks=ranks)[0] <= num:
+def _first(
+    index: Int64[ndarray, " n"], num: int, columns: list[Column], ranks: Ranks, *, asked: int
+) -> Int64[ndarray, " m"]:
+    """This rank's part of the ``num`` tokens that come first by the first column, where equal by the next.
+
+    ``asked`` tells those who look on how many the whole choice was for.
+    """
+    (size,) = total(len(index), ranks=ranks)
+    if (seen := _seen.get()) is not None:
+        seen.append(Draw(asked, asked - max(0, num - size)))
+    if size <= num:
         return index
     taken: list[ndarray] = []
     for column in columns:

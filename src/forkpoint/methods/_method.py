@@ -7,7 +7,7 @@ from functools import wraps
 from math import isfinite
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Literal, ParamSpec, get_args, get_origin
+from typing import Any, Literal, NamedTuple, ParamSpec, get_args, get_origin
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,6 +20,14 @@ from forkpoint.credit import At, CreditRule, Key, is_sharded, plans_at
 from forkpoint.objectives import Objective
 
 P = ParamSpec("P")
+
+
+class Shift(NamedTuple):
+    """Whole groups of a rollout that the host samples apart and marks in ``StepBatch.shifted``."""
+
+    share: float
+    """of the rollout's groups"""
+    temperature: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +60,8 @@ class Method:
     """the only rewards it is defined for, such as (0.0, 1.0); empty where any will do"""
     stand_in: tuple[str, ...] = ()
     """settings of an objective that only fills the place: in a composition another method's objective takes it"""
+    shift: Shift | None = None
+    """which part of a rollout is to be sampled at another temperature; None for none"""
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """every setting with its value, defaults included"""

@@ -7,6 +7,7 @@ removed tokens stay out, the plan's weight goes in) is done once, in ``chain``.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,7 +58,7 @@ def policy_gradient() -> Transform:
     """loss = -r A: importance-weighted policy gradient, with no clip."""
 
     def transform(rows: Rows, plan: Plan, terms: Terms) -> Terms:
-        ratio = _ratio(terms.log_ratio, finite=plan.advantage == 0)
+        ratio = exp_ratio(terms.log_ratio, finite=plan.advantage == 0)
         return replace(terms, loss=-ratio * plan.advantage)
 
     return transform
@@ -68,13 +69,10 @@ def pessimistic_clip(clip_low: float, clip_high: float) -> Transform:
 
     The operations and their order are those of TRL's GRPO loss, so that the same numbers come out to the last bit.
     """
-    if not 0 <= clip_low <= 1:
-        raise ValueError(f"clip_low={clip_low}: the ratio is clipped at 1 - clip_low, so it must be from 0 to 1")
-    if not 0 <= clip_high < math.inf:
-        raise ValueError(f"clip_high={clip_high}: the ratio is clipped at 1 + clip_high, so it must be 0 or more")
+    check_bounds(clip_low, clip_high)
 
     def transform(rows: Rows, plan: Plan, terms: Terms) -> Terms:
-        ratio = _ratio(terms.log_ratio, finite=plan.advantage >= 0)
+        ratio = exp_ratio(terms.log_ratio, finite=plan.advantage >= 0)
         clipped = torch.clamp(ratio, 1 - clip_low, 1 + clip_high)
         return replace(terms, loss=-torch.min(ratio * plan.advantage, clipped * plan.advantage))
 
@@ -114,7 +112,55 @@ def entropy_reward(coef: float) -> Transform:
     return transform
 
 
-def _ratio(log_ratio: Float[Tensor, "B T"], *, finite: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+def marked_likelihood(coef: float) -> Transform:
+    """loss - coef log p on the plan's marked tokens, as supervised training does with an answer; coef >= 0."""
+    if not 0 <= coef < math.inf:
+        raise ValueError(f"positive_coef={coef}: it weighs a likelihood, so it must be finite and 0 or more")
+
+    def transform(rows: Rows, plan: Plan, terms: Terms) -> Terms:
+        if coef == 0:
+            return terms  # 0 * log 0 would be nan
+        return replace(terms, loss=torch.where(plan.mark, terms.loss - coef * rows.logp, terms.loss))
+
+    return transform
+
+
+def check_bounds(clip_low: float, clip_high: float) -> None:
+    """ValueError unless a ratio can be clipped to [1 - clip_low, 1 + clip_high]."""
+    if not 0 <= clip_low <= 1:
+        raise ValueError(f"clip_low={clip_low}: the ratio is clipped at 1 - clip_low, so it must be from 0 to 1")
+    check_upper(clip_high)
+
+
+def check_upper(clip_high: float) -> None:
+    """ValueError unless a ratio can be clipped at 1 + clip_high."""
+    if not 0 <= clip_high < math.inf:
+        raise ValueError(f"clip_high={clip_high}: the ratio is clipped at 1 + clip_high, so it must be 0 or more")
+
+
+def exp_ratio(log_ratio: Float[Tensor, "B T"], *, finite: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """exp(log_ratio), kept below overflow where ``finite``: there no gradient passes, and 0 * inf would make it nan."""
     ceiling = math.log(torch.finfo(log_ratio.dtype).max) - 1
     return torch.exp(torch.where(finite, log_ratio.clamp(max=ceiling), log_ratio))
+
+
+def unit_ratio(logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """p / sg(p): 1, with the gradient of log p, also where p is 0.
+
+    >>> logp = torch.tensor([[-2.0, -torch.inf]], requires_grad=True)
+    >>> torch.autograd.grad((3 * unit_ratio(logp)).sum(), logp)
+    (tensor([[3., 3.]]),)
+    """
+    return _UnitRatio.apply(logp)  # type: ignore[no-any-return]
+
+
+class _UnitRatio(torch.autograd.Function):
+    """exp(x - sg(x)) would be nan for an infinite x, in value and gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, logp: Tensor) -> Tensor:
+        return torch.ones_like(logp)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0]
