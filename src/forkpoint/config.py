@@ -71,12 +71,17 @@ class RunConfig(BaseModel):
     """held-out problems per evaluation"""
     eval_samples: Positive = 8
     """samples per held-out problem; pass@k is estimated for k up to this"""
+    eval_crossed: Annotated[int, Field(ge=0)] = 8
+    """held-out problems whose completions are scored under each other's prompts, for what they tell of their prompt
+    (diversity/mutual_information): 8 x 8 forward rows per evaluation; 0 leaves it out"""
     record_rollouts: Annotated[int, Field(ge=0)] = 16
     """completions kept per rollout and per evaluation; 0 keeps none"""
     record_text: bool = True
     """keep what they say and were asked"""
     record_tokens: bool = True
     """keep their columns per token: ids, log-probs, entropy, label, weight, mark"""
+    record_rank: Annotated[int, Field(ge=0)] = 0
+    """tokens between the prefixes whose effective rank is recorded, the paper's are 40 apart; 0 records no rank"""
     no_verdict: Literal["leave_out", "wrong"] = "leave_out"
     """a completion whose verdict is none (out of time, a crash): out of its group's baseline, or worth 0"""
     on_alarm: Literal["log", "checkpoint", "stop"] = "log"

@@ -27,12 +27,19 @@ CONFIGS = {
     "logs every three steps, saves every two": {"num_iterations": 2, "logging_steps": 3, "save_steps": 2},
     "keeps one checkpoint": {"num_iterations": 2, "save_total_limit": 1, "method": "clip_cov"},
     "stock trainer": {"num_iterations": 2, "method": None},
+    "two controllers, two updates": {"num_iterations": 2, "method": "fork_thermostat"},
+    "shifted groups, a rollout over two steps": {"steps_per_generation": 2, "method": "aepo"},
     "two processes, beyond the first epoch": {
         "steps_per_generation": 2, "per_device_train_batch_size": 8, "prompts": 8, "shuffle_dataset": True,
         "processes": 2,
     },
 }  # fmt: skip
-METHODS = {"kl_cov": {"share": 0.05}, "clip_cov": {"share": 0.05, "low": 0.05, "high": 50.0}}
+METHODS = {
+    "kl_cov": {"share": 0.05},
+    "clip_cov": {"share": 0.05, "low": 0.05, "high": 50.0},
+    "fork_thermostat": {"labels": TASK, "target_fork": 0.9, "target_execution": 0.05, "gain": 2.0},
+    "aepo": {"target": 0.25, "share": 0.5},
+}
 
 
 def make(out, *, method="kl_cov", prompts=24, processes=1, resume=False, config=None, text=True, **settings):

@@ -321,7 +321,7 @@ trainer.accelerator.end_training()
 def test_a_group_that_two_processes_share_is_one_group_and_both_stop(tmp_path):
     """Each process rewards all its rows alike, so only the group across both is alive: 2 of 3 are dead, not all."""
     (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "two.py"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "two.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     opened = open_run(tmp_path / "run")

@@ -49,7 +49,7 @@ trainer.accelerator.end_training()
 
 def test_two_processes_write_one_record_of_the_whole_step(tmp_path):
     (tmp_path / "two.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "two.py"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "two.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "micro-batches" not in done.stderr, "the selection is over the whole step, so nothing is warned of"

@@ -40,7 +40,8 @@ def measure(
     """Every metric whose fields the step fills, by key; ``by_role`` ones also as ``key/role`` for each of ``roles``.
 
     ``roles`` is what ``forkpoint.roles.masks`` returns; ``only`` names the keys wanted, where not all are. A metric
-    that the step cannot fill has no entry: an absent column is never a zero. A role without tokens has an entry that is nan.
+    that the step cannot fill has no entry: an absent column is never a zero. A role without tokens has an entry that
+    is nan.
 
     >>> import torch
     >>> step = StepBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1),

@@ -15,6 +15,7 @@ ABOUT = Definition(
     reduction="mean over sequences of the token mean within each",
     unit="nats",
     reads=("entropy",),
+    by_role=True,
 )
 
 

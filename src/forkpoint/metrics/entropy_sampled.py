@@ -1,7 +1,8 @@
 """Sampled policy entropy: -log p of the tokens that were drawn, under the policy that drew them (arXiv:2505.22312).
 
 Needs no logits: the sampler's log-probs are enough. Unbiased for the full entropy only where tokens were drawn from the
-very distribution that ``logp_old`` scores; top-k, top-p or another temperature bias it.
+very distribution that ``logp_old`` scores; top-k, top-p or another temperature bias it. exp of it is the perplexity of
+the tokens it is taken over: ``entropy/sampled/execution`` gives that of execution tokens.
 """
 
 from forkpoint.batch import Definition, Mean, StepBatch
@@ -9,7 +10,7 @@ from forkpoint.metrics._masked import chosen, mean_of
 
 ABOUT = Definition(
     key="entropy/sampled",
-    estimator="-log p of each sampled token under the policy that sampled it (logp_old)",
+    estimator="-log p of each sampled token under the policy that sampled it (logp_old); its exp is their perplexity",
     reduction="token mean",
     unit="nats",
     by_role=True,

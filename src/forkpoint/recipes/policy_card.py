@@ -29,7 +29,7 @@ def measure_policy(model: str, task: str = "countdown") -> dict[str, float]:
     """Readings over 256 held-out problems with 16 samples each, at temperature 1."""
     network, tokenizer = load(model)
     chosen: Task = catalog.get("tasks", task)()
-    evaluation = Evaluation(problems=256, samples=16, seed=1)
+    evaluation = Evaluation(problems=256, samples=16, seed=1, crossed=0)
     return evaluate(network, tokenizer, chosen, evaluation, keep=0).values
 
 

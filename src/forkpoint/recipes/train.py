@@ -49,6 +49,7 @@ def train(config: RunConfig, *, show: Show | None = None, tell: Callable[[str], 
             resume=config.resume,
             on_alarm=config.on_alarm,
             strict_log=config.strict_log,
+            rank=config.record_rank or False,
             keep_bytes=None if config.keep_mb is None else int(config.keep_mb * 1e6),
         )
         if tell is not None:
@@ -205,4 +206,5 @@ def _evaluation(config: RunConfig) -> Any:
         every=config.eval_every,
         max_tokens=config.max_tokens,
         temperature=config.temperature,
+        crossed=config.eval_crossed,
     )

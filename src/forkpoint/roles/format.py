@@ -9,6 +9,8 @@ from torch import Tensor
 from forkpoint.batch import Label, StepBatch
 from forkpoint.roles._labeled import labeled
 
+READS = ("label",)
+
 
 def format(step: StepBatch) -> Bool[Tensor, "B T"]:
     """True where the label is FORMAT, shape (B, T). Raises ValueError where the step has no labels.

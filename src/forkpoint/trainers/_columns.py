@@ -35,6 +35,12 @@ _OWN = (
         "share, or the number's own",
         token_set=_WHOLE,
     ),
+    Definition(
+        "diversity/mutual_information",
+        "how much a completion tells of its prompt, from mean log-probs per token of each of some completions under "
+        "each of their prompts; a proxy, at most ln N (/bound). /retrieval: completions most likely under their own",
+        *("mean over the crossed completions of an evaluation", "nats; share for /retrieval", (), "", _WHOLE),
+    ),
     Definition("control/marked_share", "tokens that the method's plan marked", "over the step's tokens", "share"),
     Definition("control/removed_share", "tokens that the plan took out of the loss", "over the step's tokens", "share"),
 )

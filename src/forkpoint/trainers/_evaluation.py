@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forkpoint.batch import Mean, StepBatch
 from forkpoint.metrics import measure
+from forkpoint.metrics._mutual_information import prompt_information
 from forkpoint.metrics.entropy_full import token_entropy
 from forkpoint.metrics.pass_at_k import applies, pass_at_k
 from forkpoint.policies.sample import Sampled, sample
@@ -33,6 +34,9 @@ class Evaluation:
     seed: int = 20_000
     max_tokens: int = 56
     temperature: float = 1.0
+    crossed: int = 8
+    """problems, spread over the held-out ones, whose first completions are scored under each other's prompts: one
+    forward row per pair, without sampling; 0 leaves ``diversity/mutual_information`` out"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Evaluated:
     values: dict[str, float]
     """``accuracy``, ``pass@1`` ... ``pass@samples``, ``entropy/...`` and ``diversity/...``"""
     rollouts: list[dict[str, Any]]
+    traits: tuple[str, ...] = ()
+    """those of the values that tell kinds of completions"""
 
 
 def evaluate(model: Any, tokenizer: Any, task: Task, evaluation: Evaluation, *, keep: int = 16) -> Evaluated:
@@ -70,10 +76,38 @@ def evaluate(model: Any, tokenizer: Any, task: Task, evaluation: Evaluation, *, 
             values[f"pass@{k}"] = pass_at_k(judged, k=k).value
     values["length"] = drawn.mask.sum(-1).double().mean().item()
     traits = [task.traits(p, text) for p, text in zip(problems, drawn.texts, strict=True)]
-    values |= {key: mean.value for key, mean in trait_means(traits).items()}
+    kinds = {key: mean.value for key, mean in trait_means(traits).items()}
+    values |= kinds | _information(model, drawn, evaluation)
     kept = spread_out(len(problems), keep)
     rows = [_row(i, step, drawn, (problems[i], verdicts[i], tokens[i], traits[i])) for i in kept]
-    return Evaluated(values, rows)
+    return Evaluated(values, rows, tuple(kinds))
+
+
+INFORMATION = "diversity/mutual_information"
+
+
+def _information(model: Any, drawn: Sampled, evaluation: Evaluation) -> dict[str, float]:
+    """What the first completions of some problems tell of their prompts; nothing where fewer than two are crossed."""
+    problems = len(drawn.ids) // evaluation.samples
+    first = spread_out(problems, evaluation.crossed)
+    if len(first) < 2:
+        return {}
+    at = torch.tensor(first, device=drawn.ids.device) * evaluation.samples
+    found = prompt_information(crossed_logp(model, drawn, at, evaluation.temperature))
+    return {
+        INFORMATION: found.mutual_information,
+        f"{INFORMATION}/bound": found.bound,
+        f"{INFORMATION}/retrieval": found.retrieval,
+    }
+
+
+def crossed_logp(model: Any, drawn: Sampled, at: Int[Tensor, " N"], temperature: float) -> Float[Tensor, "N N"]:
+    """Mean log-prob per token of each of these rows' completions (down) under each of their prompts (across)."""
+    completion, prompt = at.repeat_interleave(len(at)), at.repeat(len(at))
+    mask = drawn.mask[completion]
+    crossed = Sampled(drawn.prompt_ids[prompt], drawn.prompt_mask[prompt], drawn.ids[completion], mask, [])
+    logp, _ = _score(model, crossed, temperature)
+    return (logp.double().sum(1) / mask.sum(1).clamp(min=1)).view(len(at), len(at))
 
 
 @torch.no_grad()

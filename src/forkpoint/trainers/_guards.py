@@ -2,7 +2,11 @@
 
     guard/changed_share     tokens whose gradient weight the method changed / the step's tokens
     guard/empty_selection   1 where a method with credit rules selected no token of the whole step
+    guard/sign_flips        tokens that the plan pushes against the host's advantage / tokens with an advantage
+    guard/draws_short       tokens that the plan's choices asked for and did not find / tokens asked for
+    guard/controller_held   readings in a row that a controller could not use
     guard/reward_outside    rewards outside the range that their function declares / its rewards
+    guard/reward_misfit     rewards that the method is not defined for / the rollout's rewards
 
 They read what passes by: no model is run, nothing is drawn.
 """
@@ -17,6 +21,7 @@ from torch import Tensor
 
 from forkpoint import alarms
 from forkpoint.batch import Definition, Mean, Mergeable, Plan, StepBatch
+from forkpoint.credit._select import Draw
 from forkpoint.methods import Method
 from forkpoint.methods._changed import changed, selected
 from forkpoint.metrics.dead_groups import dead_groups
@@ -37,6 +42,34 @@ DEFINITIONS = (
         "1 where the plan marked, removed and re-weighted no token, else 0; for methods with credit rules",
         "over the whole step, all micro-batches and processes",
         "1 or 0",
+    ),
+    Definition(
+        "guard/sign_flips",
+        "tokens whose planned advantage times weight has the opposite sign of their row's advantage; for methods with "
+        "credit rules. Some mean to: it shows how often",
+        "over the step's tokens whose row has an advantage that is not 0",
+        "share",
+    ),
+    Definition(
+        "guard/draws_short",
+        "tokens that the plan's draws and rankings asked for and did not find, because too few qualified; 1: none did. "
+        "Absent where the plan chose by no quota",
+        "over the tokens asked for",
+        "share",
+    ),
+    Definition(
+        "guard/controller_held",
+        "readings in a row that some controller could not use, because they were missing, not finite or not warmed up, "
+        "so that its settings stayed; for methods with controllers",
+        "up to the step before",
+        "steps",
+    ),
+    Definition(
+        "guard/reward_misfit",
+        "rewards that are none of those the method is defined for; for methods that name them",
+        "over the rollout's rewards",
+        "share",
+        token_set=_WHOLE,
     ),
     Definition(
         "guard/reward_outside",
@@ -81,7 +114,53 @@ def plan_guards(step: StepBatch, plan: Plan, method: Method) -> dict[str, Mergea
     }
     if method.credit:
         found["guard/empty_selection"] = Empty(int(selected(step, plan).sum()))
+        found["guard/sign_flips"] = sign_flips(step, plan)
     return found
+
+
+def sign_flips(step: StepBatch, plan: Plan) -> Mean:
+    """Tokens that the plan pushes the other way than their row's advantage / tokens whose row has one that is not 0.
+
+    >>> step = StepBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1))
+    >>> plan = Plan.neutral(step)
+    >>> sign_flips(step, Plan(torch.tensor([[-0.5, 3.0]]), plan.weight, plan.mark))
+    Mean(sum=1.0, count=2.0)
+    """
+    own = step.advantage.unsqueeze(1).sign()
+    flipped = step.mask & ((plan.advantage.sign() * plan.weight.sign() * own) < 0)
+    return Mean(float(flipped.sum()), float((step.mask & (own != 0)).sum()))
+
+
+def draw_guards(seen: Sequence[Draw]) -> dict[str, Mergeable]:
+    """How far short the choices of a plan fell; nothing where there was no choice.
+
+    >>> draw_guards([Draw(asked=3, found=1), Draw(asked=1, found=1)])
+    {'guard/draws_short': Mean(sum=2, count=4)}
+    """
+    asked = sum(draw.asked for draw in seen)
+    return {"guard/draws_short": Mean(asked - sum(draw.found for draw in seen), asked)} if asked else {}
+
+
+def controller_guards(control: Any) -> dict[str, float]:
+    """How long a controller has not moved for want of readings; nothing without controllers. ``control``: TRL's."""
+    return (
+        {"guard/controller_held": float(control.loop.held)} if control is not None and control.loop.controllers else {}
+    )
+
+
+def misfit_guards(method: Method | None, rewards: Float[Tensor, " B"]) -> dict[str, Mergeable]:
+    """The share of rewards that are none of those the method is defined for, where it names them; nan is no reward.
+
+    >>> from forkpoint.objectives.clip import clip
+    >>> misfit_guards(Method((), clip(), rewards=(0.0, 1.0)), torch.tensor([0.0, 0.5, 1.0, torch.nan]))
+    {'guard/reward_misfit': Mean(sum=1.0, count=3.0)}
+    """
+    if method is None or not method.rewards:
+        return {}
+    given = rewards[~rewards.isnan()]
+    # a float32 reward of 0.1 is not the float64 0.1
+    fits = torch.isin(given, given.new_tensor(method.rewards))
+    return {"guard/reward_misfit": Mean(float((~fits).sum()), float(len(given)))}
 
 
 def group_guards(batch: dict[str, Any], mask: Tensor) -> dict[str, Mergeable]:

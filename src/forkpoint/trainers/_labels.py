@@ -3,13 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from forkpoint import catalog
+from forkpoint import catalog, roles
+from forkpoint.labels import Label
 from forkpoint.methods import Method
+from forkpoint.strategic_grams import StrategicGrams
 from forkpoint.tasks import Task
 from forkpoint.trainers._evaluation import label_tokens
+from forkpoint.trainers._offsets import character_offsets
 
 Labeler = Callable[[Sequence[Any], Int[Tensor, "B T"], Bool[Tensor, "B T"], Any], Int[Tensor, "B T"]]
 """(prompts, token ids, mask, tokenizer) -> a ``Label`` per token, 0 outside the mask"""
@@ -28,8 +32,56 @@ def labeled_by(task: Task) -> Labeler:
     return label
 
 
+class labeled_by_grams:
+    """PLANNING where a token wrote a part of a strategic gram, EXECUTION for the rest: a labeler for any task.
+
+    Words are found in the text and tokens by the characters they wrote, so that it works however words are cut into
+    tokens; nothing is tokenized. ``planning`` of ``tokens`` labeled so far were planning.
+    """
+
+    def __init__(self, grams: StrategicGrams) -> None:
+        self.grams = grams
+        self.tokens = self.planning = 0
+
+    @property
+    def share(self) -> float:
+        """The share labeled planning so far; nan before the first token. Near 0 or 1, the grams tell roles badly."""
+        return self.planning / self.tokens if self.tokens else float("nan")
+
+    def __call__(
+        self, prompts: Sequence[Any], token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], tokenizer: Any
+    ) -> Int[Tensor, "B T"]:
+        labels = torch.zeros(mask.shape, dtype=torch.long)
+        for row, ids in enumerate(token_ids):
+            chosen = mask[row].cpu()
+            found = gram_labels(self.grams, tokenizer, ids[mask[row]].tolist())
+            labels[row, chosen] = torch.tensor([int(label) for label in found], dtype=torch.long)
+            self.tokens, self.planning = self.tokens + len(found), self.planning + found.count(Label.PLANNING)
+        return labels.to(mask.device)
+
+
+def gram_labels(grams: StrategicGrams, tokenizer: Any, ids: Sequence[int]) -> list[Label]:
+    """One label per token of a completion."""
+    text, spans = character_offsets(tokenizer, ids)
+    inside = [False] * len(text)
+    for start, end in grams.spans(text):
+        inside[start:end] = [True] * (end - start)
+    # a space between two words of a gram is inside it, the one a token begins with before a gram is not
+    planning = [any(inside[i] for i in range(start, end) if not text[i].isspace()) for start, end in spans]
+    return [Label.PLANNING if hit else Label.EXECUTION for hit in planning]
+
+
 def reads_labels(method: Method) -> bool:
-    """Whether its plan or a controller of it needs roles."""
-    roles = catalog.names("roles")
-    read = [key for controller in method.controllers for key in controller.reads]
-    return "label" in method.reads or any(key.endswith(tuple(f"/{role}" for role in roles)) for key in read)
+    """Whether its plan or a controller of it needs roles that come from labels."""
+    return _reads(method, "label")
+
+
+def reads_reference(method: Method) -> bool:
+    """Whether its plan or a controller of it needs the entropy of a frozen reference."""
+    return _reads(method, "entropy_reference")
+
+
+def _reads(method: Method, field: str) -> bool:
+    ends = tuple(f"/{role}" for role in catalog.names("roles") if field in roles.reads(role))
+    keys = [key for controller in method.controllers for key in controller.reads]
+    return field in method.reads or any(key.endswith(ends) for key in keys)

@@ -24,3 +24,13 @@ def gathered(accelerator: Any, readings: Readings) -> Readings:
     for part in gather_object([readings]):
         merge(total, part)
     return total
+
+
+def everywhere(accelerator: Any, values: Mapping[str, float]) -> dict[str, float]:
+    """What the main process read, on every process."""
+    if accelerator.num_processes == 1:
+        return dict(values)
+    from accelerate.utils import broadcast_object_list
+
+    (held,) = broadcast_object_list([dict(values)])
+    return held

@@ -21,7 +21,9 @@ SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
 """ways to spread a model over processes, in accelerate's words"""
 REDUCTIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
 """loss types that differ only in how token losses are averaged; a method of ours keeps the one it finds"""
-ROW_COLUMNS = ("row_id", "group", "reward", "label", "group_reward", "group_logp")
+ROW_COLUMNS = (
+    *("row_id", "group", "reward", "label", "group_reward", "group_logp", "entropy_reference", "rank", "shifted"),
+)
 """fields of ``StepBatch`` that ride along in TRL's batch as ``forkpoint_FIELD``: tensors with a batch axis survive its
 shuffle and split"""
 AVERAGES = {"token_mean": "dapo", "sequence_mean": "grpo"}
@@ -122,6 +124,13 @@ def completion_mask(inputs: dict[str, Any]) -> Tensor:
     return mask if "tool_mask" not in inputs else mask * inputs["tool_mask"]
 
 
+def tool_tokens(inputs: dict[str, Any]) -> Tensor | None:
+    """True (B, T) where a tool or an environment wrote the token; None where the rollout used none."""
+    if "tool_mask" not in inputs:
+        return None
+    return inputs["completion_mask"].bool() & ~inputs["tool_mask"].bool()
+
+
 def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor | None) -> StepBatch:
     """A TRL micro-batch in our words; the only place that knows TRL's keys."""
     old = inputs.get("old_per_token_logps")
@@ -133,6 +142,7 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor | None) -> 
         advantage=advantages,
         entropy=entropy,
         token_ids=inputs["completion_ids"],
+        tool=tool_tokens(inputs),
         **{name: inputs.get(f"forkpoint_{name}") for name in ROW_COLUMNS},
     )
 

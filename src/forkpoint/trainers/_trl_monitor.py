@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 
 from forkpoint.alarms import Alarm, Watch
 from forkpoint.batch import Mean, Plan, StepBatch
+from forkpoint.credit._select import Draw, seeing_draws
 from forkpoint.metrics import measure
 from forkpoint.record.checkpoints import step_of
 from forkpoint.record.remove import remove_run
@@ -24,10 +25,21 @@ from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._columns import stated
 from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means, verdict_means
-from forkpoint.trainers._guards import OnAlarm, group_guards, plan_guards, range_guards, sound
-from forkpoint.trainers._readings import Readings, gathered, merge
+from forkpoint.trainers._guards import (
+    OnAlarm,
+    controller_guards,
+    draw_guards,
+    group_guards,
+    misfit_guards,
+    plan_guards,
+    range_guards,
+    sound,
+)
+from forkpoint.trainers._readings import Readings, everywhere, gathered, merge
 from forkpoint.trainers._trackers import Trackers
+from forkpoint.trainers._trl_control import definitions as control_definitions
 from forkpoint.trainers._trl_resume import Checkpoints, NothingLeft
+from forkpoint.trainers._trl_states import add_reference, with_rank
 from forkpoint.verify import score
 
 MAY_DIFFER = (
@@ -59,6 +71,7 @@ class Monitor(TrainerCallback):
         self.known_traits: dict[str, None] = {}
         self.writer: RunWriter | None = None
         self.failed = False
+        self.draws: list[Draw] = []
         self.checkpoints = Checkpoints(trainer, self, place)
 
     def prepare(
@@ -84,14 +97,18 @@ class Monitor(TrainerCallback):
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
         samples = self.evaluation.samples if self.evaluation is not None else 0
         self.overwrite, self.resume = overwrite, resume
-        self.alarms = Watch(intervenes=about["intervenes"])
+        # a controller may rightly leave its method off for as long as the reading is where it should be
+        controlled = method is not None and bool(method.controllers)
+        acts = about["intervenes"] or bool(method is not None and method.credit)
+        self.alarms = Watch(acts=acts and not controlled)
         self.header: dict[str, Any] = {
             "name": name or about["name"],
             "config": json.loads(self.trainer.args.to_json_string()) if config is None else config,
             "method": about,
             "task": getattr(self.task, "name", ""),
             "seed": self.trainer.args.seed,
-            "definitions": stated(getattr(self.trainer.args, "temperature", 1.0), samples),
+            "definitions": stated(getattr(self.trainer.args, "temperature", 1.0), samples)
+            | (control_definitions(method) if method is not None else {}),
         }
 
     def _open(self, checkpoint: str | None) -> None:
@@ -159,7 +176,7 @@ class Monitor(TrainerCallback):
             # a training of this trainer may have broken off within a step
             self.readings, self.pending, self.failed = {}, None, False
             self._open(checkpoint)
-            with self.writer if self.writer is not None else contextlib.nullcontext():
+            with self.writer if self.writer is not None else contextlib.nullcontext(), seeing_draws() as self.draws:
                 try:
                     return original(checkpoint, *args, **kwargs)
                 except NothingLeft:
@@ -187,12 +204,13 @@ class Monitor(TrainerCallback):
 
     def _take_rollout(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
         """Give each row its identity, reward and labels; count verdicts and what kinds of completions there are."""
-        host.number_rows(self.trainer, batch)
+        add_reference(self.trainer, host.number_rows(self.trainer, batch))
         reward = batch["forkpoint_reward"]
         scored = reward[~reward.isnan()]
         merge(self.readings, {"reward": Mean(float(scored.sum()), len(scored))})
         if self.task is None:
             merge(self.readings, {"guard/no_verdict_share": Mean(len(reward) - len(scored), len(reward))})
+        merge(self.readings, misfit_guards(getattr(self.trainer, "forkpoint_method", None), reward))
         merge(self.readings, group_guards(batch, host.completion_mask(batch)))
         merge(self.readings, range_guards(self.trainer.reward_funcs, host.own_rewards(self.trainer, len(reward))))
         self.generation += 1
@@ -238,7 +256,7 @@ class Monitor(TrainerCallback):
             return
         keep = inputs["completion_ids"].size(1)
         logp, entropy = (tensor.detach()[:, -keep:] for tensor in (self.outputs.log_probs, self.outputs.entropy))
-        step = host.step_batch(inputs, logp, entropy)
+        step = host.step_batch(with_rank(self.trainer, inputs), logp, entropy)
         # a shuffled micro-batch holds parts of groups: what needs whole ones is measured at evaluation
         merge(self.readings, measure(replace(step, group=None), roles=masks(step)))
         plan = getattr(self.trainer, "forkpoint_plan", None)
@@ -246,6 +264,8 @@ class Monitor(TrainerCallback):
             merge(
                 self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_control.method)
             )
+        merge(self.readings, draw_guards(self.draws))
+        self.draws.clear()
         if self.awaited and step.row_id is not None:
             self._write_rollouts(step, plan)
 
@@ -272,7 +292,7 @@ class Monitor(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 0:  # a resumed run was evaluated at its checkpoint
-            self._evaluate(0)
+            self.alarms.take(0, self._evaluate(0), "eval")  # the first reading, which others are measured by
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._flush()
@@ -281,13 +301,17 @@ class Monitor(TrainerCallback):
         whole = gathered(self.trainer.accelerator, self.readings)
         self.readings = {}
         values = {key: float(reading.value) for key, reading in whole.items()}
+        control_of = getattr(self.trainer, "forkpoint_control", None)
+        values |= controller_guards(control_of) | (control_of.columns(state.global_step) if control_of else {})
         if self.trackers.found:
             values["guard/tracker_failures"] = float(self.trackers.failures)
         self.pending = (state.global_step, values | self._sound(self.alarms.take(state.global_step, values), control))
         if self.evaluation is not None and (
             state.global_step % self.evaluation.every == 0 or state.global_step == state.max_steps
         ):
-            self._evaluate(state.global_step)
+            read = self._evaluate(state.global_step)
+            raised = self._sound(self.alarms.take(state.global_step, read, "eval"), control)
+            self.pending = (state.global_step, self.pending[1] | raised)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Our readings join the host's logs under our own keys, and the host's scalars join our record line."""
@@ -318,16 +342,23 @@ class Monitor(TrainerCallback):
             self.writer.metrics("train", *self.pending)
         self.pending = None
 
-    def _evaluate(self, step: int) -> None:
-        if self.evaluation is None or self.task is None or not self.trainer.accelerator.is_main_process:
-            return
-        done = evaluate(self.trainer.model, host.tokenizer(self.trainer), self.task, self.evaluation, keep=self.keep)
+    def _evaluate(self, step: int) -> dict[str, float]:
+        """Evaluate on the main process; what it read, on every process, so that all act alike on its alarms."""
+        if self.evaluation is None or self.task is None:
+            return {}
+        return everywhere(self.trainer.accelerator, self._evaluated(step, self.task, self.evaluation))
+
+    def _evaluated(self, step: int, task: Task, evaluation: Evaluation) -> dict[str, float]:
+        if not self.trainer.accelerator.is_main_process:
+            return {}
+        done = evaluate(self.trainer.model, host.tokenizer(self.trainer), task, evaluation, keep=self.keep)
         for key in self.known_traits:
             done.values.setdefault(key, 0.0)
-        self.known_traits |= dict.fromkeys(key for key in done.values if key.startswith("diversity/"))
+        self.known_traits |= dict.fromkeys(done.traits)
         if self.writer is not None:
             self.writer.metrics("eval", step, done.values)
             self.writer.rollouts(self._without([row | {"kind": "eval", "step": step} for row in done.rollouts]))
+        return done.values
 
     def _without(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows without the columns that shall not be recorded."""

@@ -8,10 +8,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from forkpoint.batch import Plan, StepBatch
+from forkpoint.credit import is_row_local
 from forkpoint.methods import Method
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._ranks import ranks_of
 from forkpoint.trainers._trl_control import Control
+from forkpoint.trainers._trl_states import with_rank
 
 Scope = Literal["step", "micro_batch"]
 
@@ -34,7 +36,8 @@ class Planner:
 
     def rows_of_whole(self, trainer: Any, model: Any, inputs: dict[str, Any]) -> Plan | None:
         """These rows of the step's plan; None where the plan is to be made on the micro-batch itself."""
-        if not trainer.model.training or not self.method.credit or not self._whole(trainer):
+        # a rule that looks at one row at a time needs no more than the micro-batch, and so no extra pass
+        if not trainer.model.training or all(map(is_row_local, self.method.credit)) or not self._whole(trainer):
             return None
         rows = inputs["forkpoint_row_id"]
         if self.made_for != trainer.state.global_step or not torch.isin(rows, self.row_id).all():
@@ -56,7 +59,7 @@ class Planner:
         """The step's micro-batches on this process; no pass is needed where the sampler's log-probs are enough."""
         parts = host.window(trainer)
         kept = all(part.get("old_per_token_logps") is not None for part in parts)
-        if self.method.plans_at == "rollout" and kept:
+        if self.method.plans_at == "rollout" and kept and "rank" not in self.method.reads:
             return [host.step_batch(part, part["old_per_token_logps"], None) for part in parts]
         return scored(trainer, model, parts)
 
@@ -79,9 +82,14 @@ def scored(trainer: Any, model: Any, parts: list[dict[str, Any]]) -> list[StepBa
     """Micro-batches under today's policy, by an extra pass without gradient."""
     model.eval()  # a dropout's draw here would move every later one
     try:
-        return [host.step_batch(part, *host.score_tokens(trainer, model, part)) for part in parts]
+        return [_scored(trainer, model, part) for part in parts]
     finally:
         model.train()
+
+
+def _scored(trainer: Any, model: Any, part: dict[str, Any]) -> StepBatch:
+    logp, entropy = host.score_tokens(trainer, model, part)
+    return host.step_batch(with_rank(trainer, part), logp, entropy)
 
 
 def gathered(trainer: Any, step: StepBatch) -> StepBatch:

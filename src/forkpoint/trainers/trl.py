@@ -13,18 +13,22 @@ from typing import Any
 from torch import Tensor
 
 from forkpoint.batch import Plan, Rows
+from forkpoint.credit import is_row_local
 from forkpoint.methods import Method, build
+from forkpoint.metrics._prefix_rank import STRIDE
 from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._guards import OnAlarm
-from forkpoint.trainers._labels import Labeler, labeled_by, reads_labels
+from forkpoint.trainers._labels import Labeler, labeled_by, labeled_by_grams, reads_labels, reads_reference
 from forkpoint.trainers._trl_control import Control
 from forkpoint.trainers._trl_monitor import Evaluation, Monitor
 from forkpoint.trainers._trl_resume import last_complete
+from forkpoint.trainers._trl_shift import Shifted
+from forkpoint.trainers._trl_states import add_reference, note_reference, note_states, with_rank
 from forkpoint.trainers._trl_step import Planner, Scope, pieces, sees_whole_step
 
-__all__ = ["Evaluation", "last_complete", "manage", "watch"]
+__all__ = ["Evaluation", "labeled_by_grams", "last_complete", "manage", "watch"]
 
 
 def watch(
@@ -43,6 +47,8 @@ def watch(
     on_alarm: OnAlarm = "log",
     strict_log: bool = False,
     keep_bytes: int | None = None,
+    rank: bool | int = False,
+    reference: Any = None,
 ) -> Any:
     """Measure every step of a TRL trainer and keep a record; returns the trainer. Training is not changed by a bit.
 
@@ -66,6 +72,10 @@ def watch(
         strict_log: stop where the record cannot be written (a full disk) or a tracker fails; by default training goes
             on, what could not be written waits in memory for room, and a tracker's errors are counted.
         keep_bytes: most bytes of recorded completions to keep, the newest; None keeps all.
+        rank: record the effective rank of hidden states (``rank/...``). A number is that of tokens between two
+            prefixes, True the paper's 40: an answer of fewer than 81 has no velocity then.
+        reference: a frozen policy, or the name of one, whose entropy tells ``reference_fork`` tokens; one more forward
+            per rollout, without gradient.
 
     What TRL's checkpoints leave out (the rollout in use, the place in it, the sampler, this observer) is saved beside
     them, so that ``trainer.train(resume_from_checkpoint=last_complete(output_dir))`` goes on bit for bit on the CPU.
@@ -77,6 +87,10 @@ def watch(
     if any(isinstance(callback, Monitor) for callback in trainer.callback_handler.callbacks):
         raise host.HostError("watch: this trainer is watched already; make a new trainer to watch it otherwise")
     place = Path(out) if out is not None else Path(trainer.args.output_dir) / "forkpoint"
+    if rank is not False:
+        note_states(trainer, STRIDE if rank is True else rank)
+    if reference is not None:
+        note_reference(trainer, reference)
     monitor = Monitor(trainer, place, task=task, evaluation=evaluation, keep=record_rollouts)
     monitor.prepare(
         config=config,
@@ -97,6 +111,7 @@ def manage(
     method: str | Method = "grpo",
     scope: Scope = "step",
     labels: Labeler | Task | None = None,
+    reference: Any = None,
     **settings: float | str,
 ) -> Any:
     """A subclass of a TRL trainer class whose loss is made by ``method``; everything else stays the trainer's.
@@ -112,6 +127,7 @@ def manage(
         scope: ``micro_batch`` selects inside each micro-batch, as the published code does; for comparison.
         labels: what tells the roles of tokens, for methods that read them: a task, or
             ``(prompts, token_ids, mask, tokenizer) -> labels``.
+        reference: a frozen policy, or the name of one, for methods that read its entropy.
         settings: the method's settings where they differ from the paper's.
 
     Raises ValueError for a wrong method or setting; the class raises HostError when it is constructed with a config
@@ -133,14 +149,28 @@ def manage(
                     remedy = "give manage(..., labels=task), or a function that labels"
                     raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
                 self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
+            if "rank" in chosen.reads:
+                note_states(self, int(chosen.settings.get("stride", STRIDE)))
+            if reference is not None:
+                note_reference(self, reference)
+            elif reads_reference(chosen):
+                said = f"{chosen.name} reads a frozen policy's entropy: give manage(..., reference=model)"
+                raise host.HostError(said)
             if self.beta != 0.0:
                 raise host.HostError(f"beta={self.beta}: a managed loss carries no reference KL term yet; set beta=0")
             self.forkpoint_control = Control(self, chosen)
             self.add_callback(self.forkpoint_control)
+            if chosen.shift is not None:
+                Shifted(self, self.forkpoint_control)
             self.forkpoint_planner = Planner(self.forkpoint_control, scope)
-            if chosen.credit and pieces(self) > 1 and not (scope == "step" and sees_whole_step(self.args)):
+            wide = not all(map(is_row_local, chosen.credit))
+            if wide and pieces(self) > 1 and not (scope == "step" and sees_whole_step(self.args)):
                 said = f"{chosen.name} selects tokens inside each of {pieces(self)} micro-batches, not over the step"
                 warnings.warn(said, stacklevel=2)
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            batch = super()._generate_and_score_completions(inputs)
+            return add_reference(self, batch) if self.model.training else batch
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -151,7 +181,7 @@ def manage(
             plan = self.forkpoint_planner.rows_of_whole(self, model, inputs)
             now = self.forkpoint_control.method
             logp, entropy = host.score_tokens(self, model, inputs)
-            step = host.step_batch(inputs, logp.detach(), entropy.detach())
+            step = host.step_batch(with_rank(self, inputs), logp.detach(), entropy.detach())
             if plan is None:
                 # an evaluation's batch brings no identities, groups or labels: nothing is selected there
                 key = (self.args.seed, self.state.global_step)

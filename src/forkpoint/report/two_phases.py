@@ -1,0 +1,113 @@
+"""Two phases of training: execution settles first, then planning spreads; with the step where each curve bends."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from forkpoint.record.read import Run
+from forkpoint.report._change_point import ChangePoint, change_point
+from forkpoint.report._plot import SYMBOLS, color, panel
+from forkpoint.report._section import Figure, Section
+from forkpoint.report._series import Series, changes, definitions, remarks, series, step_table
+from forkpoint.report._text import listed, number, sentence
+
+ORDER = 55
+ENTROPY, SAMPLED, PLANNING = "entropy/full/execution", "entropy/sampled/execution", "diversity/strategies_miller_madow"
+PERPLEXITY = "perplexity, execution"
+TITLES = {
+    ENTROPY: "Execution tokens: entropy, nats",
+    PERPLEXITY: "Execution tokens: perplexity of what was sampled",
+    PLANNING: "Planning: entropy of the kinds of planning runs, nats",
+}
+CAPTION = (
+    "Read at training steps. A mark with a bar is where two lines that meet fit better than one, with its 95% "
+    "interval, by a bootstrap with the curve's own correlation from step to step; no mark where one line does as well."
+)
+Bends = dict[tuple[str, int], ChangePoint | None]
+
+
+def two_phases(runs: Sequence[Run]) -> Section | None:
+    """None where no run recorded both execution entropy and the diversity of planning."""
+    found = {key: series(runs, key, "train") for key in (ENTROPY, PLANNING)}
+    if not found[ENTROPY] or not found[PLANNING]:
+        return None
+    if sampled := [_perplexity(one) for one in series(runs, SAMPLED, "train")]:
+        found = {ENTROPY: found[ENTROPY], PERPLEXITY: sampled, PLANNING: found[PLANNING]}
+    flat = [one for group in found.values() for one in group]
+    bends: Bends = {(one.key, one.arm): change_point(one.steps, one.values) for one in flat}
+    return Section(
+        "Two phases",
+        _finding(found, bends),
+        [_figure(TITLES[key], group, bends) for key, group in found.items()],
+        definitions(runs, ENTROPY, SAMPLED, PLANNING),
+        CAPTION,
+        step_table(flat, [f"{TITLES[one.key].partition(':')[0]}, {one.key}, {one.name}" for one in flat]),
+        remarks(runs, [one for one in flat if one.key != PERPLEXITY]),
+    )
+
+
+def _perplexity(one: Series) -> Series:
+    """exp of the sampled entropy: the perplexity that the sampling policy gives its own tokens."""
+    return replace(one, key=PERPLEXITY, values=[_exp(value) for value in one.values])
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
+
+
+def _figure(title: str, group: Sequence[Series], bends: Bends) -> Figure:
+    drawn = panel(title, group)
+    marks = [_mark(one, bend) for one in group if (bend := bends[one.key, one.arm]) is not None]
+    return replace(drawn, traces=[*drawn.traces, *marks])
+
+
+def _mark(one: Series, bend: ChangePoint) -> dict[str, Any]:
+    _, value = min(one.finite, key=lambda point: abs(point[0] - bend.step))
+    bar = {"type": "data", "symmetric": False, "array": [bend.high - bend.step], "arrayminus": [bend.step - bend.low]}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [bend.step],
+        "y": [value],
+        "error_x": bar | {"color": color(one.arm), "thickness": 2, "width": 5},
+        "marker": {"color": color(one.arm), "size": 11, "symbol": f"{SYMBOLS[one.arm % len(SYMBOLS)]}-open"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _finding(found: dict[str, list[Series]], bends: Bends) -> str:
+    """Where each curve bends and how it goes on; two phases only where execution settles and planning then rises."""
+    clauses = [f"execution entropy {changes(found[ENTROPY], number, ' nats')}"]
+    clauses.append(_bends(found[ENTROPY], bends, "it"))
+    clauses.append(f"planning entropy {changes(found[PLANNING], number, ' nats')}")
+    clauses.append(_bends(found[PLANNING], bends, "that"))
+    planning = {one.arm: one for one in found[PLANNING]}
+    both = [one.name for one in found[ENTROPY] if one.arm in planning and _two(one, planning[one.arm], bends)]
+    shown = f"that is the order of two phases with {listed(both)}" if both else "no run shows two phases in that order"
+    return sentence("; ".join([*clauses, shown]))
+
+
+def _bends(group: Sequence[Series], bends: Bends, word: str) -> str:
+    return f"{word} " + listed([_bend(one, bends[one.key, one.arm]) for one in group])
+
+
+def _bend(one: Series, bend: ChangePoint | None) -> str:
+    if bend is None:
+        return f"has no change point with {one.name}"
+    turn = "flattens" if abs(bend.after) < abs(bend.before) else "steepens"
+    turn = turn if bend.after * bend.before > 0 else "turns up" if bend.after > bend.before else "turns down"
+    return f"{turn} at step {bend.step:.0f} [{bend.low:.0f}, {bend.high:.0f}] with {one.name}"
+
+
+def _two(execution: Series, planning: Series, bends: Bends) -> bool:
+    """Execution settles at a change point, and planning is more diverse at the end than there."""
+    settled = bends[execution.key, execution.arm]
+    if settled is None or abs(settled.after) > 0.5 * abs(settled.before):
+        return False
+    later = [value for step, value in planning.finite if step >= settled.step]
+    if len(later) < 2:
+        return False
+    third = max(1, len(later) // 3)
+    return sum(later[-third:]) / third > sum(later[:third]) / third

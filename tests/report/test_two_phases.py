@@ -1,0 +1,128 @@
+"""Change points on curves whose break is known, and the section's sentence on runs made of them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from forkpoint.record.read import open_run
+from forkpoint.record.write import RunWriter
+from forkpoint.report._change_point import change_point
+from forkpoint.report.page import page
+from forkpoint.report.two_phases import ENTROPY, PLANNING, SAMPLED, two_phases
+from tests.report.test_browser import browser as browser
+from tests.report.test_browser import load as load
+from tests.report.two_runs import DEFINITION, DEFINITIONS
+
+STEPS = list(range(1, 121))
+AFTER_STEP_40 = np.maximum(0, np.array(STEPS) - 40)
+
+
+def noise(seed, rho=0.0, num=120):
+    rng, found = np.random.default_rng(seed), [0.0]
+    for fresh in rng.normal(0, math.sqrt(1 - rho**2), num):
+        found.append(rho * found[-1] + fresh)
+    return np.array(found[1:])
+
+
+def bent(size, seed, rho):
+    """Falls by .01 a step until 40, by a twentieth of that afterwards."""
+    return 0.8 - 0.01 * np.array(STEPS) + 0.0095 * AFTER_STEP_40 + size * noise(seed, rho)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_a_planted_break_is_found_and_its_interval_holds_it(rho):
+    found = [change_point(STEPS, bent(0.03, seed, rho).tolist()) for seed in range(30)]
+    assert all(found), "a bend of twelve noises was missed"
+    inside = sum(one.low <= 40 <= one.high for one in found)
+    assert inside >= 25, f"{inside} of 30 intervals of 95 % hold the break"
+    assert np.median([one.step for one in found]) == pytest.approx(40, abs=2)
+    assert all(one.before == pytest.approx(-0.01, abs=0.004) and abs(one.after) < 0.003 for one in found)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6])
+@pytest.mark.parametrize("slope", [0.0, -0.01])
+def test_a_straight_line_has_no_change_point(slope, rho):
+    lines = [slope * np.array(STEPS) + 0.03 * noise(seed, rho) for seed in range(60)]
+    false = sum(change_point(STEPS, line.tolist()) is not None for line in lines)
+    assert false <= 8, f"{false} breaks in 60 straight lines, at a level of 5 %"
+
+
+def test_an_exact_line_a_constant_and_too_few_points_have_none():
+    assert change_point(STEPS, [1e6 - 0.3 * step for step in STEPS]) is None
+    assert change_point(STEPS, [0.1] * 120) is None
+    assert change_point(range(19), [float(abs(t - 9)) for t in range(19)]) is None
+    assert change_point([], []) is None
+
+
+def test_gaps_are_left_out_and_long_curves_are_pooled():
+    values = bent(0.01, 0, 0.0)
+    values[10:15] = np.nan
+    assert change_point(STEPS, values.tolist()).step == pytest.approx(40, abs=4)
+    steps = list(range(3000))
+    found = change_point(steps, [float(v) for v in np.maximum(0, np.array(steps) - 900) + 20 * noise(1, num=3000)])
+    assert found.low <= 900 <= found.high and found.step == pytest.approx(900, abs=40)
+
+
+def test_the_same_curve_has_the_same_change_point():
+    values = bent(0.03, 3, 0.3).tolist()
+    assert change_point(STEPS, values) == change_point(STEPS, values)
+
+
+def a_run(folder, name, execution, planning):
+    method = {"name": "grpo", "settings": {}, "intervenes": False}
+    definitions = DEFINITIONS | {"entropy/sampled": DEFINITION, "diversity/strategies_miller_madow": DEFINITION}
+    about = dict(name=name, config={}, method=method, task="t", seed=0, definitions=definitions)
+    with RunWriter.create(folder, **about) as writer:
+        for step, entropy, diversity in zip(STEPS, execution, planning, strict=True):
+            values = {ENTROPY: entropy, SAMPLED: entropy, PLANNING: diversity, "entropy/full": entropy}
+            writer.metrics("train", step, {key: float(value) for key, value in values.items() if value is not None})
+        writer.close("done")
+    return open_run(folder)
+
+
+@pytest.fixture
+def phases(tmp_path):
+    """Execution settles at 40 and planning rises from there; beside a run where both fall along a line."""
+    rising = 1.5 + 0.01 * AFTER_STEP_40 + 0.02 * noise(7)
+    falling = 0.8 - 0.004 * np.array(STEPS) + 0.01 * noise(8), 1.5 - 0.005 * np.array(STEPS) + 0.02 * noise(9)
+    two = a_run(tmp_path / "two", "two phases", bent(0.01, 6, 0.0), rising)
+    return [two, a_run(tmp_path / "one", "one line", *falling)]
+
+
+def test_the_finding_says_where_and_for_which_run(phases):
+    finding = two_phases(phases).finding
+    assert finding.startswith("Execution entropy fell from ")
+    assert "it flattens at step " in finding and "has no change point with one line" in finding
+    assert "planning entropy rose from 1.5" in finding
+    assert finding.endswith("that is the order of two phases with two phases.")
+    assert two_phases(phases[1:]).finding.endswith("no run shows two phases in that order.")
+
+
+def test_planning_that_falls_is_no_second_phase(tmp_path):
+    run = a_run(tmp_path / "run", "spent", bent(0.01, 6, 0.0), 1.5 - 0.005 * np.array(STEPS) + 0.02 * noise(9))
+    finding = two_phases([run]).finding
+    assert "flattens at step" in finding and finding.endswith("no run shows two phases in that order.")
+
+
+def test_figures_hold_the_numbers_and_mark_only_what_bends(phases):
+    entropy, perplexity, planning = two_phases(phases).figures
+    assert [len(figure.traces) for figure in (entropy, planning)] == [3, 3]
+    assert perplexity.traces[0]["y"][:3] == pytest.approx([math.exp(v) for v in entropy.traces[0]["y"][:3]])
+    mark = entropy.traces[2]
+    assert mark["x"][0] == pytest.approx(40, abs=3) and mark["error_x"]["color"] == "--arm-0"
+    assert mark["error_x"]["array"][0] >= 0 <= mark["error_x"]["arrayminus"][0]
+
+
+def test_without_planning_there_is_no_section(tmp_path, two_runs):
+    assert two_phases(two_runs) is None
+    assert two_phases([a_run(tmp_path / "run", "plain", bent(0.01, 1, 0.0), [None] * 120)]) is None
+
+
+@pytest.mark.browser
+def test_the_marks_are_drawn_in_the_run_s_color(load, phases):
+    tab = load(page(phases), color_scheme="light")
+    drawn = "all => all.map(bar => getComputedStyle(bar).stroke)"
+    marks = [trace for figure in two_phases(phases).figures for trace in figure.traces if "error_x" in trace]
+    found = tab.eval_on_selector_all(".plot .xerror", drawn)
+    assert len(found) == len(marks) >= 3 and "rgb(194, 80, 27)" in found
