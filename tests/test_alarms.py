@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forkpoint import alarms, gates, progress
-from forkpoint.alarms import CONDITIONS, FIRST, Watch, meaning, raised, recorded
+from forkpoint.alarms import CONDITIONS, Watch, meaning, raised, recorded
 from forkpoint.cli import main
 from forkpoint.config import RunConfig
 from forkpoint.record import RunWriter, open_run
@@ -38,19 +38,21 @@ def edge(name: str) -> tuple[float, float]:
 
 
 def rows_of(name: str, values: list[float]) -> list[dict[str, Any]]:
-    """Rows that hold the condition's column; a warm-up with mean 1 goes before where it has one."""
-    warm = [1.0] * FIRST if CONDITIONS[name].of_first else []
-    return [{"step": step, CONDITIONS[name].key: value} for step, value in enumerate(warm + values, start=1)]
+    """Rows that hold the condition's column; a warm-up with mean 1 goes before, and what it asks for beside."""
+    condition, (beside, least) = CONDITIONS[name], CONDITIONS[name].while_above
+    around = {beside: least} if beside else {}
+    values = [1.0] * condition.of_first + values
+    return [{"step": step, condition.key: value, **around} for step, value in enumerate(values, start=1)]
 
 
 def by_name(name: str, rows: list[dict[str, Any]]) -> list[alarms.Alarm]:
-    return [alarm for alarm in raised(rows, intervenes=True) if alarm.name == name]
+    return [alarm for alarm in raised(rows, acts=True, kind=CONDITIONS[name].kind) if alarm.name == name]
 
 
 @every_condition
 def test_it_is_raised_at_the_reading_that_completes_its_patience_and_not_before(name: str):
     holds, _ = edge(name)
-    patience, late = CONDITIONS[name].patience, FIRST if CONDITIONS[name].of_first else 0
+    patience, late = CONDITIONS[name].patience, CONDITIONS[name].of_first
     assert by_name(name, rows_of(name, [holds] * (patience - 1))) == []
     (alarm,) = by_name(name, rows_of(name, [holds] * (patience + 30)))
     assert (alarm.first, alarm.step) == (late + 1, late + patience)
@@ -93,33 +95,33 @@ def test_it_is_raised_exactly_once_per_long_enough_stretch(name: str, values: li
 )
 def test_a_resume_forgets_nothing(data: list[dict[str, float]], cut: int):
     rows = [{"step": step, **row} for step, row in enumerate(data)]
-    first, second = Watch(intervenes=True), Watch(intervenes=True)
+    first, second = Watch(acts=True), Watch(acts=True)
     found = [alarm for row in rows[:cut] for alarm in first.take(row["step"], row)]
     second.restore(json.loads(json.dumps(first.state(), allow_nan=False)))
     found += [alarm for row in rows[cut:] for alarm in second.take(row["step"], row)]
-    assert found == raised(rows, intervenes=True)
+    assert found == raised(rows, acts=True)
 
 
 def test_without_its_state_a_resume_would_start_to_count_anew():
     """The negative control of the test above."""
     rows = rows_of("dead_groups", [1.0] * 10)
-    fresh = Watch(intervenes=True)
-    assert raised(rows, intervenes=True) and not [a for row in rows[5:] for a in fresh.take(row["step"], row)]
+    fresh = Watch(acts=True)
+    assert raised(rows, acts=True) and not [a for row in rows[5:] for a in fresh.take(row["step"], row)]
 
 
 def test_state_of_an_alarm_that_another_version_had_is_left_out():
-    watch = Watch(intervenes=False)
+    watch = Watch(acts=False)
     watch.restore({"gone": {"held": 3, "since": 1, "seen": 0, "total": 0.0}})
     assert "gone" not in watch.state()
 
 
 @given(rows=st.lists(st.fixed_dictionaries({"loss": VALUES, "grad_norm": VALUES}), max_size=20))
 def test_a_row_may_come_in_parts(rows: list[dict[str, float]]):
-    watch = Watch(intervenes=False)
+    watch = Watch(acts=False)
     found = []
     for step, row in enumerate(rows):
         found += watch.take(step, {"loss": row["loss"]}) + watch.take(step, {"grad_norm": row["grad_norm"]})
-    whole = raised([{"step": step, **row} for step, row in enumerate(rows)], intervenes=False)
+    whole = raised([{"step": step, **row} for step, row in enumerate(rows)], acts=False)
     assert sorted(found) == sorted(whole)
 
 
@@ -128,7 +130,7 @@ def test_a_row_may_come_in_parts(rows: list[dict[str, float]]):
 
 def entropies(*values: float) -> list[tuple[str, int]]:
     rows = [{"step": step, "entropy/full": value} for step, value in enumerate(values, start=1)]
-    return [(alarm.name, alarm.step) for alarm in raised(rows, intervenes=False)]
+    return [(alarm.name, alarm.step) for alarm in raised(rows, acts=False)]
 
 
 def test_entropy_that_collapses_is_one_alarm_and_entropy_that_explodes_another():
@@ -147,20 +149,43 @@ def test_the_first_mean_waits_for_finite_readings():
     assert entropies(*[math.nan] * 50) == [], "the guard of non-finite entropies says it, with a column of its own"
 
 
+# ---- completions that stop depending on the prompt, at the evaluations
+
+
+def collapses(*readings: tuple[float, float]) -> list[tuple[str, int]]:
+    rows = [{"step": i, "diversity/mutual_information": mi, "entropy/full": h} for i, (mi, h) in enumerate(readings)]
+    return [(alarm.name, alarm.step) for alarm in raised(rows, acts=False, kind="eval")]
+
+
+def test_completions_that_no_longer_tell_their_prompts_are_an_alarm_while_entropy_looks_healthy():
+    assert collapses((0.8, 0.5), (0.4, 0.5), (0.07, 0.5), (0.05, 0.5)) == [("template_collapse", 3)]
+    assert collapses((0.8, 0.5), (0.4, 0.5), (0.09, 0.5), (0.2, 0.5), (0.09, 0.5)) == []
+    assert collapses((0.8, 0.5), (0.7, 0.01), (0.05, 0.01), (0.05, 0.01)) == [], "then entropy_low says it"
+
+
+def test_a_policy_that_never_told_its_prompts_apart_has_nothing_to_lose():
+    assert collapses((0.0, 0.5), *[(-0.1, 0.5)] * 5) == collapses((-0.2, 0.5), *[(-0.1, 0.5)] * 5) == []
+
+
+def test_an_evaluation_is_no_training_step():
+    rows = [{"step": step, "entropy/full": 0.001} for step in range(30)]
+    assert raised(rows, acts=True, kind="eval") == [] and raised(rows, acts=True) != []
+
+
 # ---- who is asked
 
 
 def test_plain_grpo_may_change_nothing():
     rows = [{"step": s, "guard/changed_share": 0.0, "guard/empty_selection": 1.0} for s in range(20)]
-    assert raised(rows, intervenes=False) == []
-    assert [alarm.name for alarm in raised(rows, intervenes=True)] == ["inert", "empty_selection"]
+    assert raised(rows, acts=False) == []
+    assert [alarm.name for alarm in raised(rows, acts=True)] == ["inert", "empty_selection"]
 
 
 def test_a_column_that_is_absent_is_not_zero():
     rows = [{"step": step, **({"guard/changed_share": 0.0} if step % 2 else {})} for step in range(19)]
-    assert raised(rows, intervenes=True) == []
+    assert raised(rows, acts=True) == []
     rows += [{"step": 19, "guard/changed_share": 0.0}]
-    assert [alarm.step for alarm in raised(rows, intervenes=True)] == [19]
+    assert [alarm.step for alarm in raised(rows, acts=True)] == [19]
 
 
 # ---- words

@@ -10,13 +10,13 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "forkpoint"
 
-ALWAYS = {"catalog", "config", "labels", "signatures"}
+ALWAYS = {"catalog", "config", "labels", "parts", "signatures"}
 """needs neither torch nor a run, and says what things are called; everyone may import it"""
 
 TENSORS = {"batch", "metrics", "roles", "credit", "objectives", "methods"}
 RUNS = {"record", "forecasts"}
-PROBLEMS = {"verify", "tasks", "policies", "papers"}
-COMMAND_LINE = {"terminal", "doctor", "gates", "flags", "exits", "progress"}
+PROBLEMS = {"verify", "tasks", "policies", "papers", "strategic_grams"}
+COMMAND_LINE = {"terminal", "doctor", "gates", "flags", "exits", "progress", "explain", "doses"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -24,8 +24,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": set(),
     "config": set(),
     "labels": set(),
+    "parts": set(),
     "signatures": set(),
     "alarms": {"gates"},
+    "strategic_grams": set(),
     # tensors
     "metrics": {"batch"},
     "roles": {"batch"},
@@ -52,6 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": set(),
     "gates": set(),
     "flags": set(),
+    "explain": {"papers"},
+    "doses": {"explain"},
     "exits": {"terminal", "doctor"},
     "progress": {"record", "terminal", "alarms"},
     "cli": RUNS | COMMAND_LINE | {"alarms", "report", "papers", "recipes", "studies"},
@@ -60,7 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 WITHOUT_TORCH = {
     *("catalog", "cli", "config", "controllers", "doctor", "exits", "flags", "forecasts", "gates", "labels", "papers"),
-    *("alarms", "progress", "record", "report", "signatures", "tasks", "terminal", "verify", "view"),
+    *("alarms", "doses", "explain", "parts", "progress", "record", "report", "signatures", "strategic_grams", "tasks"),
+    *("terminal", "verify", "view"),
 }
 """a laptop without torch must be able to run these"""
 

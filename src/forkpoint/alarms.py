@@ -14,10 +14,13 @@ from forkpoint.gates import OPERATORS
 
 Row = Mapping[str, Any]
 Severity = Literal["warning", "error"]
+Kind = Literal["train", "eval"]
 PREFIX = "alarm/"
 NOT_FINITE = "is not finite"
 FIRST = 5
-"""readings whose mean a condition of ``of_first`` is measured by; they are its warm-up and never judged"""
+"""readings whose mean entropy is measured by; such first readings are a warm-up and never judged"""
+LOW = 0.02
+"""nats per token under which entropy is nearly spent"""
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,14 @@ class Condition:
     severity: Severity
     sentence: str
     """what it means and what to do"""
-    of_first: bool = False
-    """the limit counts multiples of the mean of the first finite readings, not the column's unit"""
-    if_intervenes: bool = False
-    """only where the method acts on entropy on purpose: plain GRPO may well change no token"""
+    of_first: int = 0
+    """if not 0, the limit counts multiples of the mean of so many first finite readings, not the column's unit"""
+    if_acts: bool = False
+    """only where a method means to change tokens: plain GRPO may well change none"""
+    kind: Kind = "train"
+    """whose rows it reads"""
+    while_above: tuple[str, float] = ("", 0.0)
+    """a reading counts only where this other column of the row is at or above this value"""
 
     def holds(self, value: float, scale: float = 1.0) -> bool:
         """Whether it holds at ``value``, the limit taken ``scale`` times.
@@ -49,12 +56,17 @@ class Condition:
         """
         if self.relation == NOT_FINITE:
             return not math.isfinite(value)
-        return bool(OPERATORS[self.relation](value, self.limit * scale))
+        # multiples of a first reading that was not above zero would point the other way
+        return scale > 0 and bool(OPERATORS[self.relation](value, self.limit * scale))
 
     def __str__(self) -> str:
         limit = "" if self.relation == NOT_FINITE else f" {self.limit:g}"
-        scale = f" x the mean of its first {FIRST} readings" if self.of_first else ""
-        return f"{self.key} {self.relation}{limit}{scale}" + (f" for {self.patience}" if self.patience > 1 else "")
+        first = "its first reading" if self.of_first == 1 else f"the mean of its first {self.of_first} readings"
+        scale = f" x {first}" if self.of_first else ""
+        beside, least = self.while_above
+        beside = f" while {beside} >= {least:g}" if beside else ""
+        lasting = f" for {self.patience}" if self.patience > 1 else ""
+        return f"{self.key} {self.relation}{limit}{scale}{beside}{lasting}"
 
 
 class Alarm(NamedTuple):
@@ -82,12 +94,12 @@ CONDITIONS = _table(
         *("inert", "guard/changed_share", "<=", 0.0, 10, "warning"),
         "the method changed no token's gradient, so this is plain policy gradient; raise the updates per rollout or "
         "the method's dose",
-        if_intervenes=True,
+        if_acts=True,
     ),
     Condition(
         *("empty_selection", "guard/empty_selection", ">", 0.0, 10, "warning"),
         "the method selected no token of the whole step; widen its band or raise its share",
-        if_intervenes=True,
+        if_acts=True,
     ),
     Condition(
         *("dead_groups", "guard/dead_group_share", ">=", 0.9, 10, "warning"),
@@ -123,13 +135,37 @@ CONDITIONS = _table(
         "a reward is outside the range that its function declares; check the verifier before training on it",
     ),
     Condition(
-        *("entropy_low", "entropy/full", "<", 0.02, 10, "warning"),
-        "entropy is nearly spent (below 0.02 nats), so little more can be learned; spend less per step, or stop here",
+        *("entropy_low", "entropy/full", "<", LOW, 10, "warning"),
+        f"entropy is nearly spent (below {LOW} nats), so little more can be learned; spend less per step, or stop here",
     ),
     Condition(
         *("entropy_high", "entropy/full", ">", 2.0, 10, "warning"),
         f"entropy is above twice the mean of its first {FIRST} steps; lower the bonus, the upper clip or the dose",
-        of_first=True,
+        of_first=FIRST,
+    ),
+    Condition(
+        *("draws_short", "guard/draws_short", ">=", 0.5, 10, "warning"),
+        "the method found less than half of the tokens it shall choose, so its dose is lower than set; widen its band "
+        "or raise its share",
+        if_acts=True,
+    ),
+    Condition(
+        *("controller_held", "guard/controller_held", ">=", 5.0, 1, "warning"),
+        "a controller could not use its readings for five steps and keeps its settings; see which column is missing "
+        "or not finite",
+    ),
+    Condition(
+        *("reward_misfit", "guard/reward_misfit", ">", 0.0, 1, "error"),
+        "a reward is none of those the method is defined for, so its estimate is wrong; score as it asks, or choose "
+        "another method",
+    ),
+    Condition(
+        *("template_collapse", "diversity/mutual_information", "<", 0.1, 2, "warning"),
+        "completions tell hardly more of their prompts than at chance while entropy looks healthy; read some rollouts, "
+        "and go back to a checkpoint",
+        of_first=1,
+        kind="eval",
+        while_above=("entropy/full", LOW),
     ),
 )
 """every alarm there is, by name"""
@@ -144,7 +180,7 @@ class _Watched:
     since: int = 0
     """step of the first of them"""
     seen: int = 0
-    """finite readings of the warm-up, at most ``FIRST``"""
+    """finite readings of the warm-up, at most ``of_first``"""
     total: float = 0.0
     """their sum"""
 
@@ -152,16 +188,16 @@ class _Watched:
 class Watch:
     """The conditions over rows that come one by one; what it remembers is JSON, so it survives a resume."""
 
-    def __init__(self, *, intervenes: bool) -> None:
-        self._conditions = [c for c in CONDITIONS.values() if intervenes or not c.if_intervenes]
+    def __init__(self, *, acts: bool) -> None:
+        self._conditions = [c for c in CONDITIONS.values() if acts or not c.if_acts]
         self._memory = {condition.name: _Watched() for condition in self._conditions}
 
-    def take(self, step: int, row: Row) -> list[Alarm]:
+    def take(self, step: int, row: Row, kind: Kind = "train") -> list[Alarm]:
         """The alarms that this row raises. A row may come in parts, as long as no key comes twice."""
         return [
             alarm
             for condition in self._conditions
-            if condition.key in row and (alarm := self._judge(condition, step, float(row[condition.key])))
+            if condition.kind == kind and condition.key in row and (alarm := self._judge(condition, step, row))
         ]
 
     def state(self) -> dict[str, Any]:
@@ -172,14 +208,16 @@ class Watch:
         """Go on from ``state``; what it holds of an alarm that another version had is left out."""
         self._memory |= {name: _Watched(**kept) for name, kept in state.items() if name in self._memory}
 
-    def _judge(self, condition: Condition, step: int, value: float) -> Alarm | None:
-        memory = self._memory[condition.name]
-        if condition.of_first and memory.seen < FIRST:
+    def _judge(self, condition: Condition, step: int, row: Row) -> Alarm | None:
+        memory, value = self._memory[condition.name], float(row[condition.key])
+        beside, least = condition.while_above
+        if memory.seen < condition.of_first:
             if math.isfinite(value):
                 memory = replace(memory, seen=memory.seen + 1, total=memory.total + value)
             self._memory[condition.name] = memory
             return None
-        if not condition.holds(value, memory.total / FIRST if condition.of_first else 1.0):
+        counts = not beside or row.get(beside, math.nan) >= least
+        if not (counts and condition.holds(value, memory.total / memory.seen if condition.of_first else 1.0)):
             self._memory[condition.name] = replace(memory, held=0, since=0)
             return None
         memory = replace(memory, held=memory.held + 1, since=memory.since if memory.held else step)
@@ -189,15 +227,15 @@ class Watch:
         return Alarm(condition.name, memory.since, step, condition.severity, condition.sentence)
 
 
-def raised(rows: Sequence[Row], *, intervenes: bool) -> list[Alarm]:
-    """The alarms that the rows of a run raise, in order; each row has its ``step``.
+def raised(rows: Sequence[Row], *, acts: bool, kind: Kind = "train") -> list[Alarm]:
+    """The alarms that the rows of a run raise, in order; each has its ``step``. ``acts``: as ``if_acts`` asks.
 
     >>> rows = [{"step": step, "guard/dead_group_share": 1.0} for step in range(1, 30)]
-    >>> [(alarm.name, alarm.first, alarm.step) for alarm in raised(rows, intervenes=False)]
+    >>> [(alarm.name, alarm.first, alarm.step) for alarm in raised(rows, acts=False)]
     [('dead_groups', 1, 10)]
     """
-    watch = Watch(intervenes=intervenes)
-    return [alarm for row in rows for alarm in watch.take(int(row["step"]), row)]
+    watch = Watch(acts=acts)
+    return [alarm for row in rows for alarm in watch.take(int(row["step"]), row, kind)]
 
 
 def recorded(rows: Sequence[Row]) -> list[tuple[int, str]]:

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from forkpoint import __version__, catalog, exits, flags, terminal
+from forkpoint.config import Setting
 
 if TYPE_CHECKING:
     from forkpoint.forecasts import Backtest, Fit
     from forkpoint.gates import Gate
+    from forkpoint.papers import Paper
     from forkpoint.record.read import Run
 
 Names = tyro.conf.Positional[tuple[str, ...]]
+AS_PUBLISHED: dict[str, Setting] = {}
 ABOUT = """Measure, forecast and control the policy entropy of reasoning models.
 
 Every verb has --help. --version prints the version; --debug adds the traceback to an error."""
@@ -145,26 +148,37 @@ def report(runs: Names, *, out: str = "report.html") -> int:
     return exits.DONE
 
 
-def methods(name: tyro.conf.Positional[str] = "", *, json: bool = False) -> int:
-    """List the training methods, or explain one.
+def methods(
+    name: tyro.conf.Positional[str] = "",
+    *,
+    tokens: int = 0,
+    settings: dict[str, Setting] = AS_PUBLISHED,
+    json: bool = False,
+) -> int:
+    """List the training methods, explain one or a composition such as hicra+kl_cov, or count the tokens of its shares.
 
     Args:
-        name: one method
+        name: one method, or several joined by +
+        tokens: of one optimizer step; prints how many of them the method's shares stand for
+        settings: with --tokens: the method's settings, where they differ from the paper's
         json: print JSON
     """
-    from forkpoint import signatures
+    from forkpoint import explain
 
-    chosen = [signatures.declared("methods", each) for each in ([name] if name else catalog.names("methods"))]
+    if (tokens or settings) and not (name and tokens):
+        raise ValueError("methods: --tokens and --settings count the tokens of one method; name it, and give --tokens")
+    if tokens:
+        return _doses(name, tokens, settings, json)
+    chosen = [explain.facts(name)] if name else explain.table()
     if json:
         terminal.as_json(chosen)
     elif name:
-        for line in catalog.docstring("methods", name).splitlines():
+        docs = [catalog.docstring("methods", part.name) for part in explain.parts_of(name)]
+        for line in [chosen[0].summary] if len(docs) > 1 else docs[0].splitlines():
             terminal.say(line)
+        terminal.table(("", name), explain.lines(chosen[0]))
     else:
-        columns = ("method", "what it does", "source", "needs off-policy", "settings")
-        inert = {m.name: "yes" if m.flags.get("needs_off_policy") else "" for m in chosen}
-        rows = [(m.name, m.summary, ", ".join(m.sources), inert[m.name], _pairs(m.settings)) for m in chosen]
-        terminal.table(columns, rows)
+        terminal.table(explain.COLUMNS, [explain.cells(facts) for facts in chosen])
     return exits.DONE
 
 
@@ -191,19 +205,14 @@ def ls(path: tyro.conf.Positional[str] = "runs", *, json: bool = False) -> int:
 
 
 def cite(names: Names = ()) -> int:
-    """Print BibTeX of exactly what ran: the method's papers, the trainer, and forkpoint.
+    """Print BibTeX of exactly what ran: the papers of the methods, their controllers and the task, and both programs.
 
     Args:
-        names: run folders or methods; without any, the two programs
+        names: run folders, methods or compositions; without any, the two programs
     """
     from forkpoint import papers
 
-    ran = [_method_named(name) for name in names]
-    for method in ran:
-        if method not in catalog.names("methods"):
-            terminal.note(f"{method} is not part of forkpoint; cite its own source as well")
-    ours = [method for method in ran if method in catalog.names("methods")]
-    cited = [paper for method in ours for paper in papers.of_method(method)]
+    cited = [paper for name in names for paper in _cited(name)]
     print(papers.bibliography([*cited, papers.get("trl"), papers.get("forkpoint")]))
     return exits.DONE
 
@@ -315,15 +324,43 @@ def _last(run: "Run", key: str) -> float | None:
     return None if kind is None else float(run.column(key, kind)[1][-1])
 
 
-def _method_named(name: str) -> str:
-    """The name itself where it is a method's, else the method of the run in that folder."""
-    if name in catalog.names("methods"):
-        return name
+def _doses(name: str, tokens: int, settings: Mapping[str, Setting], json: bool) -> int:
+    """The tokens of a method's shares, what is likely to be wrong with them, and what is said of its other numbers."""
+    from forkpoint import doses
+
+    found, notes = doses.doses(name, tokens, settings), doses.notes(name)
+    if json:
+        told = [{"setting": setting, "sentence": sentence} for setting, sentence in notes]
+        terminal.as_json({"method": name, "tokens": tokens, "shares": found, "notes": told})
+        return exits.DONE
+    if found:
+        columns = ("setting", "value", "published", f"tokens of {tokens}", "share")
+        rows = [(d.setting, f"{d.value:g}", f"{d.paper:g}", d.tokens, f"{100 * d.real_share:.3g} %") for d in found]
+        terminal.table(columns, rows, right=columns[1:])
+    else:
+        terminal.say(f"{name} takes no share of the step's tokens")
+    for dose in found:
+        if dose.note:
+            terminal.note(f"forkpoint: warning: {dose.note}")
+    for setting, sentence in notes:
+        terminal.say(f"{setting}: {sentence}")
+    return exits.DONE
+
+
+def _cited(name: str) -> "list[Paper]":
+    """The papers of a method, of ``a+b``, or of what ran in a run folder."""
+    from forkpoint import papers
+
+    known = catalog.names("methods")
+    if all(part.strip() in known for part in name.split("+")):
+        return papers.of_method(name)
     if not Path(name).exists():
-        raise ValueError(
-            f"{name}: neither a run folder nor a method; {catalog.suggest(name, catalog.names('methods'))}"
-        )
-    return str(_open(name).header["method"].get("name"))
+        raise ValueError(f"{name}: neither a run folder nor a method; {catalog.suggest(name, known)}")
+    header = _open(name).header
+    found, unknown = papers.of_run(header["method"], header["task"])
+    for part in unknown:
+        terminal.note(f"{part} is not part of forkpoint; cite its own source as well")
+    return found
 
 
 def _check_run(path: str, json: bool, mend: bool) -> int:

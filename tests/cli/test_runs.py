@@ -1,207 +1,20 @@
-"""The command line: every verb, every way it ends, and that nothing a run holds can steer the terminal."""
+"""Verbs that make runs and verbs that read them."""
 
-import inspect
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-import forkpoint
-from forkpoint import config, doctor, exits, gates, progress, terminal
-from forkpoint.cli import VERBS, main
+from forkpoint import config, doctor, gates, progress
 from forkpoint.config import RunConfig
-from forkpoint.record import RecordError, RunWriter, open_run
-
-SRC = str(Path(__file__).parents[1] / "src")
-GRPO = {"name": "grpo", "settings": {}, "intervenes": False}
-KL_COV = {"name": "kl_cov", "settings": {"share": 0.02}, "intervenes": True}
-
-
-class Result:
-    """Exit code and both streams of one command line."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def error(self) -> str:
-        """The one line that an error is."""
-        assert self.err.startswith("forkpoint: error: ") and self.err.count("\n") == 1, self.err
-        return self.err.removeprefix("forkpoint: error: ").strip()
-
-
-Forkpoint = Callable[..., Result]
-
-
-@pytest.fixture
-def forkpoint_(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forkpoint:
-    """Runs a command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> Result:
-        capsys.readouterr()
-        code = main(list(words))
-        return Result(code, *capsys.readouterr())
-
-    return call
-
-
-def write_run(path: Path, *, method: dict[str, Any] = GRPO, last_entropy: float = 0.2, points: int = 13) -> Path:
-    """A finished run that obeys R = 0.9 - 0.3 exp(H), up to a thousandth of a point of noise."""
-    noise = np.random.default_rng(0).normal(0, 1e-5, points)
-    with RunWriter.create(
-        path, name="a run", config={}, method=method, task="countdown", seed=0, definitions={}
-    ) as run:
-        for index, entropy in enumerate(np.linspace(0.9, last_entropy, points)):
-            accuracy = 0.9 - 0.3 * np.exp(entropy) + noise[index]
-            values = {"entropy/full": float(entropy), "entropy/full_sequence_mean": float(entropy)}
-            run.metrics("train", 20 * index + 1, values)
-            run.metrics("eval", 20 * index, {**values, "accuracy": float(accuracy)})
-    return path
-
-
-# ---- the frame: help, verbs, flags, exit codes
-
-
-def test_help_lists_every_verb(forkpoint_: Forkpoint):
-    told = forkpoint_("--help")
-    assert told.code == 0
-    assert all(f"• {verb} " in told.out for verb in VERBS)
-
-
-def test_no_verb_is_a_usage_error_that_shows_the_help(forkpoint_: Forkpoint):
-    told = forkpoint_()
-    assert (told.code, "usage: forkpoint" in told.out) == (2, True)
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_and_every_flag_is_explained(verb: str, forkpoint_: Forkpoint):
-    told = forkpoint_(verb, "--help")
-    assert told.code == 0
-    assert f"usage: forkpoint {verb}" in told.out
-    explained = set(re.findall(r"^ +(\w+): ", VERBS[verb].__doc__ or "", re.MULTILINE))
-    own = {name for name in inspect.signature(VERBS[verb]).parameters if (verb, name) != ("train", "run")}
-    assert explained == own
-
-
-def test_the_version_is_the_package_s(forkpoint_: Forkpoint):
-    assert forkpoint_("--version").out == f"forkpoint {forkpoint.__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["lss"], "no verb 'lss'; did you mean 'ls'?"),
-        (["ls", "--jsn"], "Unrecognized options: --jsn; did you mean --json? see forkpoint ls --help"),
-        (["train", "--stpes", "3"], "Unrecognized options: --stpes, 3; did you mean --steps?"),
-        (["train", "--steps", "ten"], "Error parsing --steps: invalid literal for int() with base 10: 'ten'"),
-        (["train", "--steps", "0"], "--steps 0: input should be greater than 0"),
-        (["train", "--settings", "share"], "Error parsing --settings: 'share' is no NAME=VALUE such as coef=0.5"),
-        (["forecast"], "Missing from forkpoint forecast: RUN"),
-        (["forecast", "nowhere"], "nowhere: no such run folder"),
-        (["report"], "report: name one run folder"),
-        (["ls", "nowhere"], "nowhere: no such folder"),
-        (["methods", "kl_vov"], "no 'kl_vov' in methods; did you mean 'kl_cov'?"),
-        (["cite", "kl_vov"], "kl_vov: neither a run folder nor a method; did you mean 'kl_cov'?"),
-    ],
-    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
-)
-def test_a_wrong_command_line_is_one_line_that_names_the_remedy(words: list[str], says: str, forkpoint_: Forkpoint):
-    told = forkpoint_(*words)
-    assert (told.code, told.out) == (2, "")
-    assert says in told.error
-
-
-def test_debug_adds_the_traceback_wherever_it_stands(forkpoint_: Forkpoint):
-    for words in (["--debug", "ls", "nowhere"], ["ls", "nowhere", "--debug"]):
-        told = forkpoint_(*words)
-        assert told.code == 2
-        assert "Traceback (most recent call last)" in told.err
-        assert told.err.endswith("puts its runs into runs/\n")
-
-
-def damaged() -> int:
-    raise RecordError("is damaged", file="run.json", remedy="restore it")
-
-
-def out_of_memory() -> int:
-    raise RuntimeError("no memory left\non the device")
-
-
-def test_a_failure_names_its_kind_in_one_line(capsys: pytest.CaptureFixture[str]):
-    assert exits.run(out_of_memory) == 1
-    told = capsys.readouterr().err
-    assert told == "forkpoint: error: RuntimeError: no memory left on the device; --debug shows where\n"
-
-
-def test_the_code_tells_a_wrong_command_from_a_failed_run_from_damaged_data(capsys: pytest.CaptureFixture[str]):
-    assert exits.run(lambda: len(gates.parse("nonsense"))) == 2
-    assert exits.run(lambda: json.loads("{")) == 1, "a ValueError, but of a library in the middle of its work"
-    assert exits.run(damaged) == 4
-    assert capsys.readouterr().err.endswith("forkpoint: error: run.json: is damaged; restore it\n")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_closes_the_record_as_stopped(
-    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
-):
-    def training() -> int:
-        with RunWriter.create(
-            tmp_path / "run", name="r", config={}, method=GRPO, task="t", seed=0, definitions={}
-        ) as run:
-            run.metrics("train", 1, {"reward": 0.5})
-            os.kill(os.getpid(), number)
-            deadline = time.monotonic() + 5
-            while time.monotonic() < deadline:  # the handler runs between two bytecodes
-                pass
-        return 0
-
-    if number == signal.SIGINT:  # a job in the background starts with SIGINT ignored
-        request.addfinalizer(partial(signal.signal, number, signal.signal(number, signal.default_int_handler)))
-    before = signal.getsignal(number)
-    assert exits.run(training) == 128 + number
-    assert signal.getsignal(number) == before
-    assert open_run(tmp_path / "run").status["state"] == "stopped"
-    assert capsys.readouterr().err == f"forkpoint: stopped by {number.name}; what was recorded is kept\n"
-
-
-def test_a_reader_that_closes_the_pipe_ends_the_command_quietly():
-    with subprocess.Popen(
-        [sys.executable, "-m", "forkpoint", "methods"],
-        env={**os.environ, "PYTHONPATH": SRC},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as command:
-        assert command.stdout is not None and command.stderr is not None
-        command.stdout.close()
-        assert command.stderr.read() == b""
-    assert command.returncode == 128 + signal.SIGPIPE
-
-
-def test_a_pipe_that_breaks_elsewhere_is_a_failed_run(capsys: pytest.CaptureFixture[str]):
-    def worker_is_gone() -> int:
-        raise BrokenPipeError("worker 3")
-
-    assert exits.run(worker_is_gone) == 1
-    assert "worker 3" in capsys.readouterr().err
-
-
-def test_a_terminal_that_cannot_show_a_character_gets_a_question_mark():
-    env = {**os.environ, "PYTHONPATH": SRC, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-m", "forkpoint", "cite"], env=env, capture_output=True, check=True)
-    assert b"Quentin Gallou?dec" in done.stdout
-
+from forkpoint.record import RunWriter, open_run
+from tests.cli.conftest import GRPO, KL_COV, SRC, Forkpoint, write_run
 
 # ---- train and demo
 
@@ -386,7 +199,7 @@ def test_a_value_that_is_not_a_number_trips_every_gate():
     assert all(gates.Gate("x", relation, 0.5).fails(float("nan")) for relation in gates.OPERATORS)
 
 
-# ---- report, methods, ls, cite, doctor
+# ---- report, ls, doctor
 
 
 def test_report_writes_one_page_and_prints_its_path(forkpoint_: Forkpoint):
@@ -406,32 +219,6 @@ def test_a_page_that_cannot_be_written_is_a_usage_error_and_leaves_nothing(forkp
         told = forkpoint_("report", run, "--out", out)
         assert (told.code, f"{out}: cannot be written" in told.error) == (2, True)
     assert sorted(path.name for path in Path().iterdir()) == ["nowhere", "page.html", "run"]
-
-
-def test_methods_lists_what_the_folder_holds(forkpoint_: Forkpoint):
-    told = forkpoint_("methods")
-    for name in forkpoint.catalog.names("methods"):
-        assert re.search(rf"^ {name} ", told.out, re.MULTILINE)
-    listed = json.loads(forkpoint_("methods", "--json").out)
-    kl_cov = next(entry for entry in listed if entry["name"] == "kl_cov")
-    assert kl_cov["settings"] == {"share": 0.002, "coef": 1.0, "at": "update"}
-    assert kl_cov["flags"]["needs_off_policy"] is True
-    assert kl_cov["sources"] == ["2505.22617"]
-
-
-def test_what_is_read_from_the_source_is_what_the_method_says():
-    from forkpoint.methods import build
-    from forkpoint.signatures import declared
-
-    for name in forkpoint.catalog.names("methods"):
-        told, made = declared("methods", name), build(name)
-        assert dict(told.settings) == dict(made.settings)
-        for flag in ("needs_off_policy", "intervenes"):
-            assert told.flags.get(flag, False) == getattr(made, flag)
-
-
-def test_methods_explains_one_with_its_docstring(forkpoint_: Forkpoint):
-    assert forkpoint_("methods", "grpo").out.strip() == forkpoint.catalog.docstring("methods", "grpo").strip()
 
 
 def test_ls_lists_runs_with_their_last_values(forkpoint_: Forkpoint):
@@ -458,20 +245,6 @@ def test_a_damaged_run_hides_no_other(forkpoint_: Forkpoint):
     assert told.code == 4
     assert re.search(r"runs/broken .*damaged", told.out) and re.search(r"runs/sound .*done", told.out)
     assert "run.json" in told.err
-
-
-def test_cite_prints_the_papers_of_what_ran_and_the_programs(forkpoint_: Forkpoint):
-    run = str(write_run(Path("run"), method=KL_COV))
-    keys = re.findall(r"^@\w+\{(\w+),", forkpoint_("cite", run, "kl_cov").out, re.MULTILINE)
-    assert keys == ["cui2025entropy", "vonwerra2020trl", "forkpoint"]
-    assert re.findall(r"^@\w+\{(\w+),", forkpoint_("cite").out, re.MULTILINE) == keys[1:]
-
-
-def test_cite_says_when_a_method_came_from_outside(forkpoint_: Forkpoint):
-    run = write_run(Path("run"), method={"name": "mine.loss:mine", "settings": {}, "intervenes": False})
-    told = forkpoint_("cite", str(run))
-    assert told.code == 0
-    assert "mine.loss:mine is not part of forkpoint" in told.err
 
 
 def test_doctor_finds_nothing_wrong_with_a_sound_run_and_the_fault_of_a_damaged_one(forkpoint_: Forkpoint):
@@ -534,34 +307,3 @@ def test_the_shipped_policy_is_missed_piece_by_piece(tmp_path: Path):
     assert doctor.policy_fault(tmp_path).startswith("has no weights")
     (tmp_path / "model.safetensors").touch()
     assert doctor.policy_fault(tmp_path) == ""
-
-
-# ---- what a run holds cannot steer the terminal
-
-HOSTILE = "\x1b]0;title\x07\x1b[2J[/b][red]\u202etxt\nforkpoint: done\u2028\ud800"
-
-
-def test_text_from_a_run_reaches_the_terminal_inert(forkpoint_: Forkpoint):
-    hostile = HOSTILE.replace("\ud800", "")  # a lone surrogate is no JSON
-    write_run(Path("runs/run"), method={"name": hostile, "settings": {}, "intervenes": False})
-    for words in (["ls"], ["ls", "--json"], ["cite", "runs/run"]):
-        told = forkpoint_(*words)
-        shown = told.out + told.err
-        assert all(c.isprintable() or c == "\n" for c in shown)
-        assert not re.search(r"^forkpoint: done", shown, re.MULTILINE)
-    assert "[/b][red]" in forkpoint_("ls").out
-
-
-def test_a_hostile_word_on_the_command_line_is_inert_too(forkpoint_: Forkpoint):
-    for words in ([HOSTILE], ["ls", HOSTILE], ["ls", f"--{HOSTILE}"], ["forecast", HOSTILE]):
-        told = forkpoint_(*words)
-        assert told.code == 2
-        assert all(c.isprintable() or c == "\n" for c in told.err)
-        assert told.err.count("\n") == 1
-
-
-def test_json_is_strict_whatever_the_values(capsys: pytest.CaptureFixture[str]):
-    terminal.as_json({"a": float("nan"), "b": np.float32("inf"), "c": np.arange(2), "d": HOSTILE, "e": Path("x")})
-    text = capsys.readouterr().out
-    assert text.isascii()
-    assert json.loads(text, parse_constant=pytest.fail) == {"a": "nan", "b": "inf", "c": [0, 1], "d": HOSTILE, "e": "x"}
