@@ -9,6 +9,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 OUT ?= runs/demo
 ARGS ?=
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
@@ -16,13 +17,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # one BLAS thread per process: the demo runs one process per core, and small matrices gain nothing from more
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench campaign phenomenon policy clean
+.PHONY: demo test check bench campaign phenomenon study-methods study-thermostat study-entropy-change policy clean
 
 demo: $(VENV)/.train
 	$(BIN)/forkpoint demo --out $(OUT) $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -35,6 +36,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.selection
 	$(BIN)/python -m benchmarks.records
 	$(BIN)/python -m benchmarks.readers
+	$(BIN)/python -m benchmarks.methods
 
 # large counts; what is done is kept, so a second call goes on: the kills in runs/campaign, the rest file by file
 campaign: $(VENV)/.dev
@@ -43,6 +45,16 @@ campaign: $(VENV)/.dev
 
 phenomenon: $(VENV)/.train
 	$(BIN)/python -m forkpoint.studies.entropy_spent $(ARGS)
+
+# every method of the folder: hours; rows that are there are kept, and ARGS="--minutes 60" ends in time
+study-methods: $(VENV)/.train
+	$(BIN)/python -m forkpoint.studies.methods $(ARGS)
+
+study-thermostat: $(VENV)/.train
+	$(BIN)/python -m forkpoint.studies.fork_thermostat $(ARGS)
+
+study-entropy-change: $(VENV)/.train
+	$(BIN)/python -m forkpoint.studies.entropy_change $(ARGS)
 
 policy: $(VENV)/.train
 	$(BIN)/python -m forkpoint.recipes.tiny_policy --out src/forkpoint/policies/tiny $(ARGS)

@@ -7,6 +7,7 @@ leaves room for exploration, and entropy falls more slowly.
 
 Settings of the paper  0.2 and 0.28 with a mean over tokens. Its dynamic sampling, overlong shaping and token mean are
 choices of the host trainer, not of this loss.
+Differs from verl's form, which also caps the loss of tokens with A < 0 at a dual clip (3 by default): none is here.
 Pitfalls  Inert while every ratio is 1. How much is too much depends on the setting: arXiv:2505.22312 reports entropy
 rising without bound at 0.28 where 0.25 and 0.265 held.
 """

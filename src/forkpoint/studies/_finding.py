@@ -28,16 +28,38 @@ class Spread(NamedTuple):
         return f"{self.mean:.3f} ± {self.deviation:.3f} [{self.smallest:.3f}, {self.largest:.3f}]"
 
 
+class Interval(NamedTuple):
+    """A number with the interval that its data leave it."""
+
+    value: float
+    low: float
+    high: float
+
+    @staticmethod
+    def exact(value: int) -> "Interval":
+        """A count, which has no interval."""
+        return Interval(float(value), float(value), float(value))
+
+    def __str__(self) -> str:
+        """
+        >>> str(Interval(-0.9312, -0.94, -0.92)), str(Interval.exact(40))
+        ('-0.931 [-0.940, -0.920]', '40')
+        """
+        if self.low == self.high:
+            return f"{self.value:g}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """``table[row][column]`` over seeds, with the command that makes it again."""
+    """``table[arm][quantity]``, over seeds or with the interval of its data, with the command that makes it again."""
 
     claim: str
     command: str
-    table: Mapping[str, Mapping[str, Spread]]
+    table: Mapping[str, Mapping[str, Spread | Interval]]
 
     def markdown(self) -> str:
-        """A table: mean ± standard deviation [smallest, largest], one row per quantity, one column per arm."""
+        """Mean ± deviation [smallest, largest] or value [low, high]; a row per quantity, a column per arm."""
         arms = list(self.table)
         rows = dict.fromkeys(name for arm in arms for name in self.table[arm])
         lines = [f"| | {' | '.join(arms)} |", f"|---|{'---|' * len(arms)}"]
