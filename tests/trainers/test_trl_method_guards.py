@@ -9,7 +9,7 @@ from tests.trainers.conftest import TASK, countdown_reward, same
 from trl import GRPOTrainer
 
 from forkpoint import alarms
-from forkpoint.batch import Plan, StepBatch
+from forkpoint.batch import Label, Plan, StepBatch
 from forkpoint.controllers import Controller
 from forkpoint.credit import declares
 from forkpoint.credit.clip_covariance import clip_covariance
@@ -71,16 +71,20 @@ def following(column):
     return follower()
 
 
+def no_forks(prompts, token_ids, mask, tokenizer):
+    return mask.long() * int(Label.EXECUTION)
+
+
 @pytest.fixture
 def run(train, tmp_path):
     """``run(method, reward=..., evaluation=..., config settings)`` -> the training rows of the watched run."""
 
-    def go(chosen, *, reward=countdown_reward, evaluation=None, on_alarm="log", **settings):
+    def go(chosen, *, reward=countdown_reward, evaluation=None, on_alarm="log", labels=TASK, **settings):
         def prepare(trainer):
             trainer.reward_funcs = [reward]
             watch(trainer, out=tmp_path / "run", task=TASK, evaluation=evaluation, on_alarm=on_alarm)
 
-        train(manage(GRPOTrainer, method=chosen, labels=TASK), prepare=prepare, **settings)
+        train(manage(GRPOTrainer, method=chosen, labels=labels), prepare=prepare, **settings)
         return open_run(tmp_path / "run").metrics("train")
 
     return go
@@ -175,7 +179,7 @@ def test_a_draw_that_finds_all_is_not_short_and_without_draws_there_is_no_column
 
 def test_a_controller_of_a_role_without_tokens_is_seen_to_hold(run, alarm):
     alarm("controller_held", limit=2.0)
-    rows = run(following("entropy/full/planning"), max_steps=4)
+    rows = run(following("entropy/full/fork"), labels=no_forks, max_steps=4)
     assert of("guard/controller_held", rows) == [0.0, 1.0, 2.0, 3.0], "each tells of the step before"
     assert alarms.recorded(rows) == [(3, "controller_held")]
     assert of("control/clip_high", rows) == [0.2] * 4
