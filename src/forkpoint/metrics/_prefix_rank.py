@@ -15,13 +15,16 @@ those of the leading minors of one Gram matrix W W' (or, in fewer dimensions tha
 import math
 from functools import lru_cache
 from math import nan, pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+LINALG: Any = torch.linalg
+SPECIAL: Any = torch.special
+"""torch gives these no types"""
 STRIDE = 40
 """tokens between two prefixes, in the paper's code"""
 WINDOW = 512
@@ -50,7 +53,7 @@ def effective_rank(states: Float[Tensor, "T D"], centered: bool = True) -> float
     wide = states.detach().cpu().double()
     if not len(wide) or not wide.isfinite().all():
         return nan
-    return _of_singular_values(torch.linalg.svdvals(wide - wide.mean(0) if centered else wide))
+    return _of_singular_values(LINALG.svdvals(wide - wide.mean(0) if centered else wide))
 
 
 def prefix_ranks(states: Float[Tensor, "T D"], stride: int = STRIDE) -> Float64[Tensor, " J"]:
@@ -142,7 +145,8 @@ def _row(states: Float[Tensor, "N D"], stride: int) -> tuple[float, float, float
         return (nan, nan, nan, nan)
     sizes = [*range(stride, length, stride)]
     *prefixes, whole = _ranks(helmert_rows(states), [*sizes, length - 1])
-    return (whole, *motion(torch.tensor(prefixes, dtype=torch.float64)), iid_rank(length, dim))
+    moved = motion(torch.tensor(prefixes, dtype=torch.float64))
+    return (whole, moved.velocity, moved.acceleration, iid_rank(length, dim))
 
 
 def _ranks(rows: Float64[Tensor, "N D"], sizes: list[int]) -> list[float]:
@@ -152,7 +156,7 @@ def _ranks(rows: Float64[Tensor, "N D"], sizes: list[int]) -> list[float]:
     gram = (rows[:dim] @ rows[:dim].T).cpu()
     for size in dict.fromkeys(sizes):
         minor = gram[:size, :size] if size <= dim else (rows[:size].T @ rows[:size]).cpu()
-        squared = torch.linalg.eigvalsh(minor) if minor.isfinite().all() else torch.full((1,), nan)
+        squared = LINALG.eigvalsh(minor) if minor.isfinite().all() else torch.full((1,), nan)
         floor = size * torch.finfo(torch.float64).eps * float(squared[-1])
         found[size] = _of_singular_values(torch.where(squared < floor, 0.0, squared).clamp(min=0).sqrt())
     return [found[size] for size in sizes]
@@ -164,4 +168,4 @@ def _of_singular_values(s: Float64[Tensor, " n"]) -> float:
         return nan
     p = s / total
     # entr(0) = 0
-    return math.exp(float(torch.special.entr(p).sum()))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return math.exp(float(SPECIAL.entr(p).sum()))

@@ -8,7 +8,7 @@ entropy over meanings of answers (arXiv:2302.09664), so it has another name here
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from forkpoint.batch import Definition, Label, StepBatch
 from forkpoint.metrics._masked import filled
@@ -72,11 +72,10 @@ def strategies(step: StepBatch, form: str = "plug_in", single: bool = False) -> 
     """
     if form not in ("plug_in", "corrected", "num"):
         raise ValueError(f"strategies: form={form!r}; choose plug_in, corrected or num")
-    planning = (filled(step, "label") == Label.PLANNING) & step.mask
+    planning: Any = (filled(step, "label") == Label.PLANNING) & step.mask
     seen: Counter[tuple[int, ...]] = Counter()
-    written: list[list[int]] = filled(step, "token_ids").tolist()  # pyright: ignore[reportUnknownMemberType]
-    chosen: list[list[bool]] = planning.tolist()  # pyright: ignore[reportUnknownMemberType]
-    for ids, kept in zip(written, chosen, strict=True):
+    token_ids: Any = filled(step, "token_ids")
+    for ids, kept in zip(token_ids.tolist(), planning.tolist(), strict=True):
         seen.update([(ids[i],) for i, keep in enumerate(kept) if keep] if single else _runs(ids, kept))
     return Identities(form, seen)
 
