@@ -11,6 +11,7 @@ from forkpoint.trainers.trl import manage
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 CUTS = [(32, 1), (16, 2), (8, 4)]
 METHODS = {
+    "forking_tokens": {"method": "forking_tokens"},
     "kl_cov": {"method": "kl_cov", "share": 0.05},
     "clip_cov": {"method": "clip_cov", "share": 0.03, "low": 0.05, "high": 50.0},
     "kl_cov at rollout": {"method": "kl_cov", "share": 0.05, "at": "rollout"},

@@ -25,6 +25,6 @@ def group_mean() -> CreditRule:
     @declares(row_local=True)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         rewards = group_rewards(step).double()
-        return with_advantage(step, plan, own_rewards(step).double() - rewards.nanmean(1), "dr_grpo")
+        return with_advantage(step, plan, own_rewards(step).double() - rewards.nanmean(1), "the group mean")
 
     return rule

@@ -47,7 +47,9 @@ def sign_weights(*, positive: float = 1.0, negative: float = 1.0, normalize: Nor
             num_good, num_bad, num = map(int, (step.ranks or ALONE).sum(own))
             kept = positive * num_good + negative * num_bad + (num - num_good - num_bad)
             scale = num / kept if kept > 0 else 1.0
-        weight = torch.where(good, positive * scale, torch.where(bad, negative * scale, scale)).to(plan.weight.dtype)
+        # tensors of the plan's own dtype: between two Python numbers torch.where would round to float32
+        up, down, other = plan.weight.new_tensor([positive * scale, negative * scale, scale])
+        weight = torch.where(good, up, torch.where(bad, down, other))
         return replace(plan, weight=torch.where(step.mask, plan.weight * weight, plan.weight))
 
     return rule
