@@ -41,7 +41,8 @@ def main(rounds: int = 5) -> None:
 
 def svd_float64(states: Float[Tensor, "T D"]) -> Float64[Tensor, " J"]:
     """The reference that errors are taken to."""
-    return torch.tensor([effective_rank(states[: n + 1]) for n in range(STRIDE, len(states), STRIDE)]).double()
+    ranks = [effective_rank(states[: n + 1]) for n in range(STRIDE, len(states), STRIDE)]
+    return torch.tensor(ranks, dtype=torch.float64)
 
 
 def svd(states: Float[Tensor, "T D"]) -> Float64[Tensor, " J"]:
