@@ -46,6 +46,7 @@ def compose(*parts: Method) -> Method:
         reduction=next((part.reduction for part in parts if part.reduction), None),
         rewards=next((part.rewards for part in parts if part.rewards), ()),
         stand_in=leads.stand_in,
+        rank_stride=next((part.rank_stride for part in parts if "rank" in part.reads), 40),
         shift=next((part.shift for part in parts if part.shift), None),
         name=name,
         settings=MappingProxyType({name: parts[i].settings[inner] for name, (i, inner) in called.items()}),

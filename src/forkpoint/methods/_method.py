@@ -62,6 +62,8 @@ class Method:
     """settings of an objective that only fills the place: in a composition another method's objective takes it"""
     shift: Shift | None = None
     """which part of a rollout is to be sampled at another temperature; None for none"""
+    rank_stride: int = 40
+    """tokens between the prefixes whose effective rank it reads, where it reads ``StepBatch.rank``"""
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """every setting with its value, defaults included"""

@@ -8,7 +8,9 @@
 x are the effective rank of an answer's hidden states and how it moves over prefixes of the answer; mid_x follows the
 batch means by an exponential average of ``rate``. High acceleration moves the bonus to rank, low to velocity.
 
-Settings of the paper  gain 2, kappa 2, weight 1, rate 0.3, a clip of 0.2, as in the authors' launch script.
+Settings of the paper  gain 2, kappa 2, weight 1, rate 0.3, prefixes 40 tokens apart (``stride``), a clip of 0.2, as in
+the authors' launch script. Velocity needs two prefixes of an answer and acceleration three: shorten ``stride`` for
+short answers.
 Differs from the authors' code: the bonus shapes the advantage of every token of the answer and is never added to the
 reward as well; an average begins at its first reading instead of at 0, and before that nothing is shaped.
 Pitfalls  Effective rank grows with the length of an answer whatever it says, so this rewards length: read it beside
@@ -37,6 +39,7 @@ def rank_shaping(
     kappa: float = 2.0,
     weight: float = 1.0,
     rate: float = 0.3,
+    stride: float = 40.0,
     mid_rank: float = 0.0,
     mid_velocity: float = 0.0,
     mid_acceleration: float = 0.0,
@@ -45,7 +48,8 @@ def rank_shaping(
 ) -> Method:
     """Add a capped bonus by the rank statistics of an answer; the mids are turned by averages of the batch means.
 
-    gain, weight, mid_rank, clip_high >= 0, kappa >= 1, rate in (0, 1], clip_low in [0, 1]; ValueError otherwise.
+    gain, weight, mid_rank, clip_high >= 0, kappa >= 1, rate in (0, 1], stride a whole number from 1, clip_low in
+    [0, 1]; ValueError otherwise.
 
     >>> import torch
     >>> from forkpoint.batch import StepBatch
@@ -55,6 +59,8 @@ def rank_shaping(
     >>> rank_shaping().step_loss(step), rank_shaping(**usual).step_loss(step)        # -(1 + tanh(0.2))
     (tensor(-1.), tensor(-1.1974))
     """
+    if not (1 <= stride < 1e6 and stride == int(stride)):
+        raise ValueError(f"stride={stride}: it is a number of tokens, so it must be whole and at least 1")
     mids = {"mid_rank": mid_rank, "mid_velocity": mid_velocity, "mid_acceleration": mid_acceleration}
     return Method(
         (rank_bonus(gain=gain, kappa=kappa, weight=weight, **mids),),
@@ -64,4 +70,5 @@ def rank_shaping(
         sets=("epsilon", "epsilon_high"),
         controllers=tuple(ema(knob, column, rate=rate) for knob, column in USUAL.items()),
         stand_in=("clip_low", "clip_high"),
+        rank_stride=int(stride),
     )

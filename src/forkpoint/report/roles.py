@@ -9,13 +9,20 @@ from forkpoint.report._series import Series, changes, definitions, either, remar
 from forkpoint.report._text import listed, number, sentence
 
 ORDER = 50
-CAPTION = "All panels share one scale, in nats. A role is a fixed label from the task, never derived from entropy."
+CAPTION = (
+    "All panels share one scale, in nats. A role is fixed by the task, the text, a tool or a frozen reference policy, "
+    "never by the entropy of the policy in training."
+)
 ROLES = {
     "fork": "Forks: several tokens can still end right",
     "execution": "Execution: determined by what precedes",
     "planning": "Planning: another try, or stop",
     "format": "Format: settles the notation",
+    "after_tool": "After a tool: the first tokens that follow a result",
+    "reference_fork": "Reference forks: a frozen policy is undecided",
 }
+LABELED = ("fork", "execution", "planning", "format")
+"""those of every task that labels its tokens; the others need a tool or a reference policy"""
 
 
 def roles(runs: Sequence[Run]) -> Section | None:
@@ -33,7 +40,7 @@ def roles(runs: Sequence[Run]) -> Section | None:
         definitions(runs, *(f"entropy/full/{role}" for role in found)),
         CAPTION,
         step_table(flat, [f"{one.key.rpartition('/')[2]}, {one.name}" for one in flat]),
-        [*remarks(runs, flat), *[f"No run recorded entropy/full/{role}." for role in ROLES if role not in found]],
+        [*remarks(runs, flat), *[f"No run recorded entropy/full/{role}." for role in LABELED if role not in found]],
     )
 
 

@@ -38,6 +38,7 @@ HELD = {role: round(0.75 * entropy, 4) for role, entropy in START.items()}
 SCALED: dict[str, tuple[dict[str, float | str], str]] = {
     "clip_cov": ({"share": 0.02}, SHARE),
     "kl_cov": ({"share": 0.02}, SHARE),
+    "rank_shaping": ({"stride": 5.0}, "answers have 56 tokens at most, and three prefixes 40 apart need 121"),
     "fork_thermostat": ({"target_fork": HELD["fork"], "target_execution": HELD["execution"]}, TARGET),
     "aepo": ({"target": HELD["all"]}, TARGET),
     "entropic": ({"target": HELD["all"]}, TARGET),

@@ -150,7 +150,7 @@ def manage(
                     raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
                 self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
             if "rank" in chosen.reads:
-                note_states(self, int(chosen.settings.get("stride", STRIDE)))
+                note_states(self, chosen.rank_stride)
             if reference is not None:
                 note_reference(self, reference)
             elif reads_reference(chosen):
