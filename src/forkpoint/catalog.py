@@ -2,6 +2,7 @@
 
 import ast
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +50,7 @@ def suggest(word: str, choices: list[str]) -> str:
     return (f"did you mean {close[0]!r}? " if close else "") + f"there is {', '.join(choices) or 'nothing'}"
 
 
+@cache
 def _home(folder: str) -> Path:
     spec = find_spec(f"forkpoint.{folder}")
     if spec is None or not spec.submodule_search_locations:
