@@ -104,7 +104,8 @@ def copy(tmp_path_factory):
         shutil.copy(ROOT / "tests" / name, home / "tests" / name)
     shutil.copy(ROOT / "pyproject.toml", home / "pyproject.toml")
     (home / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "build.py", home / "docs" / "build.py")
+    for name in ("build.py", "gradient_figure.py"):
+        shutil.copy(ROOT / "docs" / name, home / "docs" / name)
     for folder, name, text in (
         ("methods", "half_clip", METHOD), ("metrics", "logp_mean", METRIC), ("tasks", "adding", TASK)
     ):  # fmt: skip
@@ -128,8 +129,11 @@ def test_the_command_line_has_them(copy):
 
 def test_the_docs_have_them(copy):
     assert run(copy, "docs/build.py").returncode == 0
-    for folder, name in (("methods", "half_clip"), ("metrics", "logp_mean"), ("tasks", "adding")):
-        assert f"## {name}\n" in (copy / "docs" / "reference" / f"{folder}.md").read_text()
+    reference = copy / "docs" / "reference"
+    for folder, name in (("metrics", "logp_mean"), ("tasks", "adding")):
+        assert f"## {name}\n" in (reference / f"{folder}.md").read_text()
+    assert (reference / "methods" / "half_clip.md").read_text().startswith("# half_clip\n")
+    assert (reference / "methods" / "half_clip.svg").exists() and "half_clip" in (reference / "methods.md").read_text()
 
 
 def test_the_laws_hold_them_to_account(copy):

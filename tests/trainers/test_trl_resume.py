@@ -181,5 +181,5 @@ def test_killed_again_and_again_a_run_ends_as_the_unbroken_one(tmp_path):
 @pytest.mark.parametrize("broken", BREAKAGES)
 def test_what_makes_it_exact_is_missed_when_taken_out(tmp_path, broken):
     """Negative controls: the comparison above can fail, and does."""
-    code, found = kills(tmp_path, "--random-kills", "12", "--broken", broken)
+    code, found = kills(tmp_path, "--random-kills", "6", "--targeted", "6", "--broken", broken)
     assert code == 1 and found["faults"]

@@ -54,6 +54,7 @@ class Control(TrainerCallback):
         return {f"control/{name}": value for name, value in (knobs | self.loop.aims(float(step))).items()}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.forkpoint_planner.forget()
         if state.global_step == 0:  # a second training of the same trainer; a resumed one was loaded before
             self.load(None)
 

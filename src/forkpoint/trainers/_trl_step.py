@@ -30,6 +30,10 @@ class Planner:
         self.row_id: Int[Tensor, " B"] = torch.empty(0, dtype=torch.long)
         self.plan: Plan | None = None
 
+    def forget(self) -> None:
+        """Make the next step's plan anew: a training that broke off may have left one of a step with its number."""
+        self.made_for = -1
+
     @property
     def method(self) -> Method:
         return self.control.method
