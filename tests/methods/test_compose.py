@@ -208,6 +208,8 @@ def test_two_averages_are_refused():
 
     with pytest.raises(ValueError, match="one averages over tokens and another over answers"):
         compose(over_tokens(), build("gspo"))
+    with pytest.raises(ValueError, match="one averages over tokens and another over answers"):
+        build("forking_tokens+gmpo")
 
 
 def test_two_controllers_of_one_knob_are_refused():

@@ -1,5 +1,7 @@
 """A small GRPO run on the shipped policy, to be watched and managed in every way and compared."""
 
+import subprocess
+import sys
 from itertools import islice
 
 import pytest
@@ -48,3 +50,18 @@ def train(tmp_path):
 def same(one, other):
     """Bit for bit: losses and gradient norms of every step, and every weight at the end."""
     return one[0] == other[0] and all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+@pytest.fixture
+def on_two_processes(tmp_path):
+    """Runs a script on two processes of this machine, in ``tmp_path``; fails with what it said where it failed."""
+
+    def run(script):
+        (tmp_path / "two.py").write_text(script)
+        # standalone: a port of its own, so that two test files may do this at once
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "two.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    return run

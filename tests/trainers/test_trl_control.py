@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -268,11 +266,8 @@ trainer.accelerator.end_training()
 """
 
 
-def test_two_processes_turn_their_knobs_alike(tmp_path):
-    (tmp_path / "two.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "two.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_turn_their_knobs_alike(tmp_path, on_two_processes):
+    on_two_processes(SCRIPT)
     one, other = ((tmp_path / f"state-{rank}.json").read_text() for rank in (0, 1))
     assert one == other and json.loads(one)["knobs"]["tilt_fork"] > 0
     rows = open_run(tmp_path / "run").metrics("train")

@@ -3,8 +3,6 @@
 import logging
 import math
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -318,12 +316,9 @@ trainer.accelerator.end_training()
 """
 
 
-def test_a_group_that_two_processes_share_is_one_group_and_both_stop(tmp_path):
+def test_a_group_that_two_processes_share_is_one_group_and_both_stop(tmp_path, on_two_processes):
     """Each process rewards all its rows alike, so only the group across both is alive: 2 of 3 are dead, not all."""
-    (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "two.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = on_two_processes(TWO)
     opened = open_run(tmp_path / "run")
     assert of("guard/dead_group_share", opened.metrics("train")) == [pytest.approx(2 / 3)]
     assert raised(opened.metrics("train")) == [(1, "dead_groups")] and opened.status["state"] == "stopped"

@@ -1,8 +1,6 @@
 """Two processes on one step: readings are gathered as sums and counts, and one record is written."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -47,11 +45,8 @@ trainer.accelerator.end_training()
 """
 
 
-def test_two_processes_write_one_record_of_the_whole_step(tmp_path):
-    (tmp_path / "two.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "two.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_write_one_record_of_the_whole_step(tmp_path, on_two_processes):
+    done = on_two_processes(SCRIPT)
     assert "micro-batches" not in done.stderr, "the selection is over the whole step, so nothing is warned of"
     run = open_run(tmp_path / "run")
     rows = run.metrics("train")

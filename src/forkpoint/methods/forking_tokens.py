@@ -11,8 +11,8 @@ Differs from the authors' code: the tokens are ranked over the whole step and no
 by (row, position). Their dual clip, which stops a bad answer's token once its ratio exceeds 10, is left out.
 Normalize  "kept" divides by the kept tokens, as in the paper. "all" keeps the removed tokens in the denominator, as
 TRL's ``top_entropy_quantile`` does, so the loss is about ``share`` times as large.
-Pitfalls  N / kept makes a mean over tokens one over kept tokens; a host that averages over answers gets another mean,
-so set a token mean, as the paper has. The entropy is that of the policy in training: where a step is cut into
+Pitfalls  N / kept makes a mean over tokens one over kept tokens, so "kept" takes the token mean and refuses a host or
+another method that averages over answers. The entropy is that of the policy in training: where a step is cut into
 micro-batches it costs one extra pass. Being picked by entropy, the kept tokens say little about where entropy goes:
 read it by role.
 """
@@ -44,5 +44,6 @@ def forking_tokens(
         reads=("entropy",),
         intervenes=True,
         sets=("epsilon", "epsilon_high", "top_entropy_quantile"),
+        reduction="token_mean" if normalize == "kept" else None,
         stand_in=("clip_low", "clip_high"),
     )
