@@ -33,12 +33,10 @@ def test_the_first_seed_of_all_core_methods_comes_first():
     assert {piece.config.seed for piece in first} == {0}
 
 
-def test_only_the_method_and_its_settings_differ_from_the_demo():
-    same = DEMO.model_dump(exclude={"method", "settings", "name", "seed", "out", "keep_checkpoints"})
+def test_only_the_method_its_settings_and_when_it_is_evaluated_differ_from_the_demo():
+    own = {"method", "settings", "name", "seed", "out", "keep_checkpoints", "eval_every"}
     for piece in study.pieces():
-        assert (
-            piece.config.model_dump(exclude={"method", "settings", "name", "seed", "out", "keep_checkpoints"}) == same
-        )
+        assert piece.config.model_dump(exclude=own) == DEMO.model_dump(exclude=own)
 
 
 @pytest.mark.parametrize("name", study.SCALED)
