@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[1] / "src" / "forkpoint"
 ALWAYS = {"catalog", "config", "labels", "parts", "signatures"}
 """needs neither torch nor a run, and says what things are called; everyone may import it"""
 
-TENSORS = {"batch", "metrics", "roles", "credit", "objectives", "methods"}
+TENSORS = {"batch", "draws", "metrics", "roles", "credit", "objectives", "methods"}
 RUNS = {"record", "forecasts"}
 PROBLEMS = {"verify", "tasks", "policies", "papers", "strategic_grams"}
 COMMAND_LINE = {"terminal", "doctor", "gates", "flags", "exits", "progress", "explain", "doses"}
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": set(),
     "catalog": set(),
     "config": set(),
+    "draws": set(),
     "labels": set(),
     "parts": set(),
     "signatures": set(),
@@ -31,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # tensors
     "metrics": {"batch"},
     "roles": {"batch"},
-    "credit": {"batch", "metrics", "roles"},
+    "credit": {"batch", "draws", "metrics", "roles"},
     "objectives": {"batch"},
     "controllers": set(),
     "methods": {"batch", "credit", "objectives", "controllers"},

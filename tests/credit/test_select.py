@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from forkpoint.credit._select import draw_by_hash, mix, quota, token_hash, top_by_score
+from forkpoint.credit._select import draw_by_hash, quota, top_by_score
+from forkpoint.draws import mix, token_hash
 
 M64 = 2**64 - 1
 

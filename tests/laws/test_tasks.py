@@ -23,6 +23,17 @@ def test_the_answer_key_proves_itself(task):
 
 
 @every_task
+def test_the_answer_of_a_solution_is_a_part_of_it_and_nothing_has_none(task):
+    for problem in islice(task.problems("test"), 20):
+        solution = task.solution(problem)
+        found = task.answer(problem, solution)
+        assert found and found in solution and task.answer(problem, f"{solution} ") == found
+        assert task.answer(problem, "") is None
+        if task.thinking:
+            assert task.answer(problem, solution.partition(task.thinking.end)[0]) is None
+
+
+@every_task
 def test_problems_repeat_from_their_seed_and_differ_between_seeds(task):
     first, again, other = (list(islice(task.problems("train", seed), 50)) for seed in (1, 1, 2))
     assert first == again

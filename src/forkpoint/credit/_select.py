@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64, UInt64
+from jaxtyping import Bool, Float, Int, Int64
 from numpy import ndarray
 from torch import Tensor
 
 from forkpoint.batch import ALONE, Ranks
 from forkpoint.credit._nth import as_key, as_score, host, near, nth, total
-
-_WORD = 2**64 - 1
+from forkpoint.draws import token_hash
 
 
 class Draw(NamedTuple):
@@ -151,30 +150,6 @@ def quantile(score: Float[Tensor, "B T"], among: Bool[Tensor, "B T"], q: float, 
     part = place - int(place)
     # not low + (high - low) * part, whose difference may overflow; and 0 * inf would be nan
     return low if low == high or not part else (1 - part) * low + part * high
-
-
-def token_hash(
-    identity: Int[ndarray, "*N"], position: Int[ndarray, "*N"], key: tuple[int, int]
-) -> UInt64[ndarray, "*N"]:
-    """A 64-bit hash of (seed, step, row_id, position) for every token: SplitMix64 folded over the four words.
-
-    On the CPU in unsigned integers, so that every device and every rank gets the same bits.
-    """
-    run_seed, step = (np.array([word & _WORD], dtype=np.uint64) for word in key)
-    begin = mix(mix(run_seed) ^ step)
-    return mix(mix(begin ^ identity.astype(np.uint64)) ^ position.astype(np.uint64))
-
-
-def mix(word: UInt64[ndarray, "*N"]) -> UInt64[ndarray, "*N"]:
-    """One output of SplitMix64 from state ``word`` (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195).
-
-    >>> hex(mix(np.array([0], dtype=np.uint64))[0])                   # the generator's published first output
-    '0xe220a8397b1dcdaf'
-    """
-    word = word + np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
 
 
 Column = Callable[[Int64[ndarray, " n"]], Int64[ndarray, " n"]]

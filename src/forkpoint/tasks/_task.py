@@ -20,6 +20,20 @@ class Problem:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Thinking:
+    """How completions think, for decoders that end thinking or lengthen it: text, which may be several tokens each."""
+
+    end: str
+    """what ends thinking and begins the answer, such as ``</think>``"""
+    again: str = "Wait"
+    """what takes the place of an end so that thinking goes on"""
+    begin: str = ""
+    """what begins thinking; empty where the prompt has begun it"""
+    given_up: tuple[str, ...] = ()
+    """what else ends thinking, without an answer"""
+
+
 @runtime_checkable
 class Task(Protocol):
     """Text is words with single spaces; a tokenizer with one token per word is ``vocabulary`` plus its specials."""
@@ -30,6 +44,8 @@ class Task(Protocol):
     """upper bound on what a guesser without the problem can score, checked by the leak sweep"""
     in_process: str = ""
     """why ``score`` ends in bounded time and memory on any text; where empty, it runs in a pool that can be killed"""
+    thinking: Thinking | None = None
+    """None where completions are answers and nothing else, or where the model's own markers hold"""
 
     def problems(self, split: Split, seed: int = 0) -> Iterator[Problem]:
         """An endless stream, the same for the same (split, seed)."""
@@ -42,6 +58,13 @@ class Task(Protocol):
     def score(self, problem: Problem, text: str) -> Verdict:
         """Called by ``verify.score``, as a rule in a worker that has built the task from its class and fields."""
         ...
+
+    def answer(self, problem: Problem, text: str) -> str | None:
+        """What votes are counted of: the answer in a completion, equal text for equal answers; None where it has none.
+
+        The whole completion, where a task says nothing else.
+        """
+        return text.strip() or None
 
     def solution(self, problem: Problem) -> str:
         """A completion that scores correct: the answer key, proven by a test."""

@@ -22,7 +22,7 @@ from random import Random
 from typing import NamedTuple
 
 from forkpoint.labels import Label
-from forkpoint.tasks._task import Problem, Split, Task
+from forkpoint.tasks._task import Problem, Split, Task, Thinking
 from forkpoint.verify import Verdict
 
 OPERATORS = ("+", "-", "*")
@@ -75,6 +75,7 @@ class Countdown(Task):
     name = "countdown"
     chance = 0.02
     in_process = "splits at words and reads numbers of two digits: linear in the text, nothing is evaluated"
+    thinking = Thinking(end="yes answer", again="no try", given_up=("stop",))
     vocabulary = (
         *map(str, range(LARGEST + 1)),
         *(*OPERATORS, *WORDS.values(), "=", "gives", ","),
@@ -110,6 +111,11 @@ class Countdown(Task):
         if len(steps) != 2 or None in steps:
             return Verdict("wrong", "answer is not two steps 'a op b = c , a op b = c'")
         return _check([step for step in steps if step], problem.data["numbers"], problem.data["target"])
+
+    def answer(self, problem: Problem, text: str) -> str | None:
+        """What follows the one ``answer`` word: two chains are two answers, also where both are right."""
+        parts = text.split(" answer ")
+        return parts[1].strip() or None if len(parts) == 2 else None
 
     def solution(self, problem: Problem) -> str:
         chain = self._right(problem)[0]

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from forkpoint.credit._select import token_hash
+from forkpoint.draws import token_hash
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._trl_control import Control
 
