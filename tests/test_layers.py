@@ -10,7 +10,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "forkpoint"
 
-ALWAYS = {"catalog", "config", "labels", "parts", "signatures"}
+ALWAYS = {"catalog", "config", "labels", "parts", "settings", "signatures"}
 """needs neither torch nor a run, and says what things are called; everyone may import it"""
 
 TENSORS = {"batch", "draws", "metrics", "roles", "credit", "objectives", "methods"}
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "draws": set(),
     "labels": set(),
     "parts": set(),
+    "settings": set(),
     "signatures": set(),
     "alarms": {"gates"},
     "strategic_grams": set(),
@@ -47,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policies": set(),
     "papers": set(),
     # what puts them together
+    "decoders": {"draws", "policies", "tasks"},
     "trainers": TENSORS | RUNS | PROBLEMS | {"controllers", "alarms"},
     "recipes": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress"},
     "studies": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress", "recipes"},
@@ -66,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 WITHOUT_TORCH = {
     *("catalog", "cli", "config", "controllers", "doctor", "exits", "flags", "forecasts", "gates", "labels", "papers"),
     *("alarms", "doses", "explain", "parts", "progress", "record", "report", "signatures", "strategic_grams", "tasks"),
-    *("terminal", "verify", "view"),
+    *("settings", "terminal", "verify", "view"),
 }
 """a laptop without torch must be able to run these"""
 

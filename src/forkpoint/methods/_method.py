@@ -4,10 +4,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from math import isfinite
-from numbers import Real
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, ParamSpec, get_args, get_origin
+from typing import Any, NamedTuple, ParamSpec
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +16,7 @@ from forkpoint.batch import Plan, Reduce, Reduction, Rows, StepBatch, Total
 from forkpoint.controllers import Controller
 from forkpoint.credit import At, CreditRule, Key, is_sharded, plans_at
 from forkpoint.objectives import Objective
+from forkpoint.settings import like_defaults, refuse_unknown
 
 P = ParamSpec("P")
 
@@ -134,7 +133,7 @@ class Method:
             return self
         if self.factory is None:
             raise ValueError("this method was put together by hand and has no settings; define it with @method")
-        _refuse_unknown(self.name, changes, self.settings)
+        refuse_unknown(self.name, changes, self.settings)
         return self.factory(**{**self.settings, **changes})
 
     def __repr__(self) -> str:
@@ -154,7 +153,7 @@ def method(factory: Callable[P, Method]) -> Callable[P, Method]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         try:
-            settings = {name: _like(signature, name, value) for name, value in bound.arguments.items()}
+            settings = like_defaults(signature, bound.arguments)
             bound.arguments.update(settings)
             made = factory(*bound.args, **bound.kwargs)
         except ValueError as error:
@@ -180,7 +179,7 @@ def build(name: str, **settings: Any) -> Method:
         made = compose(*(build(part.strip()) for part in name.split("+")))
         return made.with_knobs(**settings)
     factory = catalog.get("methods", name)
-    _refuse_unknown(name, settings, inspect.signature(factory).parameters)
+    refuse_unknown(name, settings, inspect.signature(factory).parameters)
     return factory(**settings)
 
 
@@ -189,22 +188,3 @@ def _check_knobs(name: str, controllers: Iterable[Controller], settings: Iterabl
     for knob in turned:
         if knob not in settings or turned.count(knob) > 1:
             raise ValueError(f"a controller turns {knob!r}, which is no setting of {name} or another's already")
-
-
-def _refuse_unknown(name: str, asked: Iterable[str], known: Iterable[str]) -> None:
-    known = list(known)
-    for setting in asked:
-        if setting not in known:
-            raise ValueError(f"{name} has no setting {setting!r}; {catalog.suggest(setting, known)}")
-
-
-def _like(signature: inspect.Signature, name: str, value: object) -> object:
-    """``value`` as a float where the setting's default is one: config files write 1 for 1.0. Raises ValueError."""
-    kind = signature.parameters[name].annotation
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        raise ValueError(f"{name}={value!r}: choose {' or '.join(map(repr, get_args(kind)))}")
-    if not isinstance(signature.parameters[name].default, float):
-        return value
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise ValueError(f"{name}={value!r}: it must be a finite number")
-    return float(value)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from forkpoint.labels import Label
@@ -30,8 +31,8 @@ class Thinking:
     """what takes the place of an end so that thinking goes on"""
     begin: str = ""
     """what begins thinking; empty where the prompt has begun it"""
-    given_up: tuple[str, ...] = ()
-    """what else ends thinking, without an answer"""
+    given_up: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """what else ends thinking, without an answer -> what takes its place so that thinking goes on"""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations_with_replacement
 from random import Random
+from types import MappingProxyType
 from typing import NamedTuple
 
 from forkpoint.labels import Label
@@ -75,7 +76,7 @@ class Countdown(Task):
     name = "countdown"
     chance = 0.02
     in_process = "splits at words and reads numbers of two digits: linear in the text, nothing is evaluated"
-    thinking = Thinking(end="yes answer", again="no try", given_up=("stop",))
+    thinking = Thinking(end="yes answer", again="no try", given_up=MappingProxyType({"stop": "try"}))
     vocabulary = (
         *map(str, range(LARGEST + 1)),
         *(*OPERATORS, *WORDS.values(), "=", "gives", ","),

@@ -1,0 +1,180 @@
+"""What goes into a decoder, what comes out, and what it cost: every token counted, kept or not."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, ParamSpec
+
+from forkpoint import catalog
+from forkpoint.decoders._next import Entropy
+from forkpoint.decoders._policy import Policy
+from forkpoint.settings import like_defaults, refuse_unknown
+
+P = ParamSpec("P")
+Finish = Literal["end", "limit", "stopped", "pruned"]
+
+
+def whole(text: str) -> str | None:
+    """The whole completion as its answer; None where it is blank."""
+    return text.strip() or None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One problem."""
+
+    id: str
+    """draws are keyed by it, so that a problem is decoded alike in any company"""
+    prompt: tuple[int, ...]
+    answer: Callable[[str], str | None] = whole
+    """the answer in a completion: what votes count"""
+
+    @property
+    def key(self) -> int:
+        return int.from_bytes(sha256(self.id.encode()).digest()[:7], "big")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One completion, or as much of it as there was."""
+
+    ids: tuple[int, ...]
+    text: str
+    answer: str | None
+    finish: Finish
+    """``end`` token, ``limit`` of tokens, ``stopped`` by the decoder's rule, or ``pruned`` from a tree"""
+    thinking: int
+    """tokens before its answer phase"""
+    entropy: tuple[float, ...] = ()
+    """of every token, in nats, by the name that the decoder reads"""
+    logp: float = 0.0
+    """sum of the raw log-probs of its tokens; a token that the decoder put counts with what the model gave it"""
+    forced: int = 0
+    """tokens that the decoder put"""
+    shared: int = 0
+    """first tokens that another trace has paid for"""
+    reread: int = 0
+    """positions read again to get here: a prompt or a prefix whose cache was gone"""
+    kept: bool = True
+    """whether it took part in the answer"""
+    weight: float = 1.0
+    """of its vote"""
+
+    @property
+    def generated(self) -> int:
+        return len(self.ids) - self.shared
+
+
+class Spent(NamedTuple):
+    """Tokens that one problem took."""
+
+    prompt: int
+    """read once"""
+    reread: int = 0
+    kept: int = 0
+    """generated, in traces that took part in the answer"""
+    discarded: int = 0
+    """generated, in others"""
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+    @classmethod
+    def of(cls, prompt: int, traces: Sequence[Trace]) -> "Spent":
+        """
+        >>> one = Trace((1, 2, 3), "", None, "end", 0)
+        >>> Spent.of(4, [one, replace(one, shared=2, reread=6, kept=False)]).total           # 4 + 6 + 3 + 1
+        14
+        """
+        kept = sum(trace.generated for trace in traces if trace.kept)
+        discarded = sum(trace.generated for trace in traces if not trace.kept)
+        return cls(prompt, sum(trace.reread for trace in traces), kept, discarded)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One problem's answer."""
+
+    text: str
+    """the completion to score: one that gives ``answer``"""
+    answer: str | None
+    traces: tuple[Trace, ...]
+    spent: Spent
+    votes: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """answer -> weight of the traces that gave it"""
+
+
+class Decode(NamedTuple):
+    """What every decoder is called with."""
+
+    policy: Policy
+    asks: Sequence[Ask]
+    budget: int
+    """most tokens per problem, its prompt included: what is read, generated and thrown away"""
+    seed: int = 0
+    rows: int = 256
+    """rows side by side"""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Decoder:
+    """A way to spend tokens at inference. ``decode`` never spends more than the budget on a problem."""
+
+    run: Callable[[Decode], list[Decoded]]
+    reads: Entropy | None
+    """which entropy it decides by, and records; None where it decides by none"""
+    thinks: bool = False
+    """it needs a thinking phase with known markers"""
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def decode(
+        self, policy: Policy, asks: Sequence[Ask], budget: int, *, seed: int = 0, rows: int = 256
+    ) -> list[Decoded]:
+        """One ``Decoded`` per ask, in order; the same for the same seed, whatever else is decoded beside it.
+
+        Raises ValueError where the budget leaves no token after a prompt, where it passes the model's context, where
+        thinking markers are needed and not known, and where logits are no numbers.
+        """
+        if self.thinks:
+            policy.needs_markers(self.name)
+        for ask in asks:
+            if budget <= len(ask.prompt):
+                room = f"its prompt has {len(ask.prompt)}; give a larger budget"
+                raise ValueError(f"{self.name}: a budget of {budget} tokens leaves none for problem {ask.id!r}: {room}")
+        return self.run(Decode(policy, asks, budget, seed, rows))
+
+    def __repr__(self) -> str:
+        return f"{self.name or 'Decoder'}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
+
+
+def decoder(factory: Callable[P, Decoder]) -> Callable[P, Decoder]:
+    """Makes a function of settings a decoder: checks them against its defaults and fills in name and settings."""
+    signature = inspect.signature(factory)
+
+    @wraps(factory)
+    def named(*args: P.args, **kwargs: P.kwargs) -> Decoder:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            bound.arguments.update(settings := like_defaults(signature, bound.arguments))
+            made = factory(*bound.args, **bound.kwargs)
+        except ValueError as error:
+            raise ValueError(f"{factory.__name__}: {error}") from None
+        return replace(made, name=factory.__name__, settings=MappingProxyType(settings))
+
+    return named
+
+
+def build(name: str, **settings: Any) -> Decoder:
+    """The decoder ``name`` of the folder, or of ``"module:function"``, with ``settings`` over the paper's.
+
+    ValueError for a name or a setting that does not exist; it names the nearest.
+    """
+    factory = catalog.get("decoders", name)
+    refuse_unknown(name, settings, inspect.signature(factory).parameters)
+    return factory(**settings)

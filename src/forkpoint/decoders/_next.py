@@ -1,0 +1,112 @@
+"""The next token's distribution as each stage leaves it, and its entropies, each by its own name.
+
+    raw       softmax(z), all ids
+    tempered  softmax(z / T), all ids: what Soft Thinking reads
+    filtered  softmax(z / T) after top-k, top-p and min-p in this order, renormalized: what is sampled from
+    top20     softmax(z) over its twenty likeliest ids, renormalized: what engines that return 20 log-probs can read
+
+Published rules read different ones under one word: for logits (2, 1, 0, -1, -3), T = .6, top-k 3 and top-p .95 they are
+.9713, .5894, .4378 nats, and top20 is raw where there are at most twenty ids.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Entropy = Literal["raw", "tempered", "filtered", "top20"]
+ENGINE_TOP = 20
+"""log-probs per token that engines return at most, by default"""
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Temperature, then top-k (0: off), top-p (1: off), min-p (0: off), by transformers' own warpers."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: it must be above 0; greedy is a decoder of its own")
+        if self.top_k < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_p < 1:
+            raise ValueError(
+                f"top_k={self.top_k}, top_p={self.top_p}, min_p={self.min_p}: top_k is a count (0 for off), "
+                "top_p a share in (0, 1], min_p one in [0, 1)"
+            )
+
+    @cached_property
+    def filters(self) -> tuple[Any, ...]:
+        from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+        chosen = [
+            TopKLogitsWarper(self.top_k) if self.top_k else None,
+            TopPLogitsWarper(self.top_p) if self.top_p < 1 else None,
+            MinPLogitsWarper(self.min_p) if self.min_p else None,
+        ]
+        return tuple(each for each in chosen if each is not None)
+
+
+class Next:
+    """``logits`` (N, V) at one step. Each stage is computed when it is first asked for.
+
+    >>> z = torch.tensor([[2.0, 1.0, 0.0, -1.0, -3.0]])
+    >>> here = Next(z, Warp(temperature=0.6, top_k=3, top_p=0.95))
+    >>> here.filtered[0, :3], here.entropy("tempered"), here.entropy("filtered"), here.entropy("raw")
+    (tensor([0.8411, 0.1589, 0.0000]), tensor([0.5894]), tensor([0.4378]), tensor([0.9713]))
+    """
+
+    def __init__(self, logits: Float[Tensor, "N V"], warp: Warp) -> None:
+        self.logits, self._warp = logits, warp
+
+    @cached_property
+    def raw_logp(self) -> Float[Tensor, "N V"]:
+        return self.logits.log_softmax(-1)
+
+    @cached_property
+    def tempered_logp(self) -> Float[Tensor, "N V"]:
+        return self.raw_logp if self._warp.temperature == 1 else (self.logits / self._warp.temperature).log_softmax(-1)
+
+    @cached_property
+    def filtered_logp(self) -> Float[Tensor, "N V"]:
+        scores = self.tempered_logp
+        for warper in self._warp.filters:
+            scores = warper(None, scores)
+        return scores.log_softmax(-1) if self._warp.filters else scores
+
+    @cached_property
+    def filtered(self) -> Float[Tensor, "N V"]:
+        return self.filtered_logp.exp()
+
+    @cached_property
+    def likeliest(self) -> Int[Tensor, " N"]:
+        return self.logits.argmax(-1)
+
+    def entropy(self, which: Entropy) -> Float[Tensor, " N"]:
+        """In nats; at most ln of the number of ids it looks at, so ln 20 = 2.9957 for ``top20``."""
+        if which == "top20":
+            logp = self.logits.topk(min(ENGINE_TOP, self.logits.shape[-1])).values.log_softmax(-1)
+        else:
+            logp = {"raw": self.raw_logp, "tempered": self.tempered_logp}.get(which)
+            logp = self.filtered_logp if logp is None else logp
+        p = logp.exp()
+        return -(p * torch.where(p > 0, logp, 0.0)).sum(-1)
+
+    def draw(self, luck: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
+        """One id per row from ``filtered``: the first whose cumulative probability exceeds ``luck``, in [0, 1)."""
+        return pick(self.filtered, luck)
+
+
+def pick(p: Float[Tensor, "N K"], luck: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
+    """Place of the first entry whose cumulative sum exceeds ``luck`` of the whole; one of probability 0 is never it.
+
+    >>> pick(torch.tensor([[0.0, 0.5, 0.0, 0.5]]).expand(3, 4), torch.tensor([0.0, 0.4999, 0.5]))
+    tensor([1, 1, 3])
+    """
+    reached = p.double().cumsum(-1)
+    return (reached <= luck.double()[:, None] * reached[:, -1:]).sum(-1)

@@ -1,0 +1,98 @@
+"""A causal LM as a decoder sees it: which ids it may draw, where its answers end, and what marks its thinking."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from forkpoint.policies import load
+from forkpoint.tasks import Thinking
+
+CHAT = Thinking(end="</think>", again="Wait", begin="<think>")
+"""the markers that most reasoning models have as one token each"""
+
+
+@dataclass(frozen=True)
+class Markers:
+    """The text of ``Thinking`` as ids; each may be several."""
+
+    end: tuple[int, ...]
+    again: tuple[int, ...] = ()
+    begin: tuple[int, ...] = ()
+    """empty where the prompt has begun the thinking"""
+    given_up: Mapping[tuple[int, ...], tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A model, its tokenizer and what decoding needs to know of both; ``policy_of`` makes one."""
+
+    model: Any
+    tokenizer: Any
+    vocabulary: int
+    """ids below it have a text; logits above (padding of the embedding) are never drawn"""
+    ends: tuple[int, ...]
+    """ids after which a completion is complete"""
+    context: int | None
+    """most tokens of prompt and completion together; None where the model states none"""
+    markers: Markers | None
+    """None where the model has no thinking phase that a decoder could end"""
+
+    def encode(self, text: str, *, chat: bool = False) -> tuple[int, ...]:
+        """A prompt's ids; with ``chat`` by the tokenizer's chat template, as one user's turn."""
+        if not chat:
+            return tuple(self.tokenizer(text)["input_ids"])
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ValueError("this tokenizer has no chat template; leave --chat out")
+        turn = [{"role": "user", "content": text}]
+        found = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
+        return tuple(found["input_ids"])
+
+    def text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def needs_markers(self, name: str) -> Markers:
+        """Its markers. Raises ValueError, for the decoder ``name``, where it has none."""
+        if self.markers is None:
+            raise ValueError(f"{name} ends thinking at a marker, and this model and task name none; give --think-end")
+        return self.markers
+
+
+def load_policy(model: str, thinking: Thinking | None = None) -> Policy:
+    """The policy ``tiny``, a folder or a Hub id; raises ValueError in one line where it cannot be decoded from."""
+    try:
+        return policy_of(*load(model), thinking)
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith("model ") else f"model {model!r}: {error}") from None
+
+
+def policy_of(model: Any, tokenizer: Any, thinking: Thinking | None = None) -> Policy:
+    """What decoding needs to know of a model; markers by ``thinking``, or ``<think>`` ... where the tokenizer has them.
+
+    Raises ValueError where the tokenizer has more tokens than the model, no end token is known, or a marker has no ids.
+    """
+    config = model.config.get_text_config()
+    tokens, rows = len(tokenizer), model.get_output_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise ValueError(f"its tokenizer has {tokens} tokens and it knows {rows}; load the tokenizer it was made with")
+    stated = getattr(model.generation_config, "eos_token_id", None)
+    ends = {stated} if isinstance(stated, int) else set(stated or ())
+    ends |= {tokenizer.eos_token_id} - {None}
+    if not ends:
+        raise ValueError("neither its config nor its tokenizer names an end token, so no completion would end")
+    known = tokenizer.get_vocab()
+    thinking = thinking or (CHAT if CHAT.end in known else None)
+    markers = thinking and _markers(tokenizer, thinking)
+    context = getattr(config, "max_position_embeddings", None)
+    return Policy(model.eval(), tokenizer, tokens, tuple(sorted(ends)), context, markers or None)
+
+
+def _markers(tokenizer: Any, thinking: Thinking) -> Markers:
+    def ids(text: str) -> tuple[int, ...]:
+        found = tuple(tokenizer.encode(text, add_special_tokens=False)) if text else ()
+        if text and (not found or tokenizer.unk_token_id in found):
+            raise ValueError(f"the marker {text!r} is not in its vocabulary; name another, as with --think-end")
+        return found
+
+    given_up = {ids(text): ids(instead) for text, instead in thinking.given_up.items()}
+    return Markers(ids(thinking.end), ids(thinking.again), ids(thinking.begin), given_up)
