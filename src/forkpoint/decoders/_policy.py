@@ -18,6 +18,7 @@ class Markers:
 
     end: tuple[int, ...]
     again: tuple[int, ...] = ()
+    """empty where the tokenizer does not know its words"""
     begin: tuple[int, ...] = ()
     """empty where the prompt has begun the thinking"""
     given_up: Mapping[tuple[int, ...], tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -90,9 +91,10 @@ def policy_of(model: Any, tokenizer: Any, thinking: Thinking | None = None) -> P
 def _markers(tokenizer: Any, thinking: Thinking) -> Markers:
     def ids(text: str) -> tuple[int, ...]:
         found = tuple(tokenizer.encode(text, add_special_tokens=False)) if text else ()
-        if text and (not found or tokenizer.unk_token_id in found):
-            raise ValueError(f"the marker {text!r} is not in its vocabulary; name another, as with --think-end")
-        return found
+        return () if tokenizer.unk_token_id in found else found
 
-    given_up = {ids(text): ids(instead) for text, instead in thinking.given_up.items()}
+    for text in (thinking.end, thinking.begin):
+        if text and not ids(text):
+            raise ValueError(f"the marker {text!r} is not in its vocabulary; name another, as with --think-end")
+    given_up = {ids(text): ids(instead) for text, instead in thinking.given_up.items() if ids(text)}
     return Markers(ids(thinking.end), ids(thinking.again), ids(thinking.begin), given_up)

@@ -52,6 +52,8 @@ class BudgetForcing:
             raise ValueError(f"length={self.length}, waits={self.waits}: both are counts, at least 0")
 
     def init(self, num: int, policy: Policy) -> State:
+        if not policy.needs_markers("budget_forcing").again:
+            raise ValueError("budget_forcing: no text of its vocabulary makes thinking go on; give --think-again")
         device = policy.model.device
         zeros = torch.zeros(num, dtype=torch.long, device=device)
         return {"waited": zeros, "thought": zeros, "complete": torch.tensor(policy.ends, device=device).expand(num, -1)}
