@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import pytest
 
+from forkpoint.report._section import Figure, Section, Table
 from forkpoint.report._text import visible
-from forkpoint.report.page import page, write_page
+from forkpoint.report.page import page, page_of, write_page
 from tests.report.two_runs import DEFINITIONS, PLAIN, rollout_rows
 
 CANARY = "window.canary=1"
@@ -183,6 +184,24 @@ def test_a_page_is_written_whole(tmp_path):
 def test_without_runs_it_says_what_to_do():
     with pytest.raises(ValueError, match="name at least one run directory"):
         page([])
+
+
+def test_a_page_of_sections_needs_no_run_and_is_as_inert():
+    attack = "".join(HOSTILE[:24])
+    trace = {"type": "scatter", "x": [1], "y": [float("nan")], "name": attack}
+    table = Table([attack, attack], [[attack, attack]])
+    open_table = Section(attack, attack, template="table.html.jinja", content=table)
+    drawn = Section(attack, attack, [Figure(attack, [trace], {})], [(attack, attack)], attack, table, [attack])
+    document = Document(page_of(attack, attack, [attack, "b"], [("one", open_table), ("two", drawn)]))
+    harmless = Section("a", "a", [Figure("a", [trace | {"name": "a"}], {})], [("a", "a")], "a", table, ["a"])
+    plain = Document(page_of("a", "a", ["a", "b"], [("one", open_table), ("two", harmless)]))
+    assert [tag for tag, _ in document.tags] == [tag for tag, _ in plain.tags]
+    assert [a.get("id") for a in document.attributes("section")] == ["one", "two"]
+    assert len([a for a, _ in document.scripts if a.get("type") != "application/json"]) == 2
+
+
+def test_a_page_without_arms_has_its_title_alone():
+    assert "<title>Decoding</title>" in page_of("Decoding", "What pays.", [], [("one", Section("One", "It does."))])
 
 
 def test_runs_with_one_name_are_numbered(two_runs):

@@ -20,6 +20,10 @@ from forkpoint.report._series import arm_names
 from forkpoint.report._text import jsonable, listed, visible
 
 HOME = Path(__file__).parent
+LEDE = (
+    "Reinforcement learning sharpens a policy: it becomes more accurate and less varied. This page shows how much of "
+    "that variety, measured as entropy, {} run spent, where, and what it bought."
+)
 Builder = Callable[[Sequence[Run]], Section | None]
 
 
@@ -34,18 +38,30 @@ def page(runs: Sequence[Run], *, title: str | None = None) -> str:
     """
     if not runs:
         raise ValueError("report: no run to report on; name at least one run directory")
+    sections = [(name, section) for name, build in builders() if (section := build(runs)) is not None]
+    lede = LEDE.format("each" if len(runs) > 1 else "the")
+    return page_of(title or "Where the entropy went", lede, arm_names(runs), sections)
+
+
+def page_of(title: str, lede: str, arms: Sequence[str], sections: Sequence[tuple[str, Section]]) -> str:
+    """A page of any (id, section), about anything: ``arms`` names what has a color, in the order of the colors.
+
+    As inert as ``page``, whose rendering this is: title, lede, names and sections may hold what a model wrote. An id is
+    a fragment of the page's own address, which the caller makes up.
+    """
     scripts = [_script(get_plotlyjs()), _script(_read("page.js"))]
     return (
         _templates()
         .get_template("page.html.jinja")
         .render(
-            title=title or "Where the entropy went",
-            names=listed(arm_names(runs)),
+            title=title,
+            lede=lede,
+            names=listed(arms),
             policy=_policy(scripts),
             style=Markup(_read("page.css")),
             scripts=[Markup(script) for script in scripts],
-            arms=list(enumerate(arm_names(runs))),
-            sections=[(name, section) for name, build in builders() if (section := build(runs)) is not None],
+            arms=list(enumerate(arms)),
+            sections=sections,
         )
     )
 
