@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # problems and policies
     "verify": set(),
     "tasks": {"verify"},
-    "policies": set(),
+    "policies": {"batch", "metrics"},
     "papers": set(),
     # what puts them together
     "decoders": {"draws", "policies", "tasks"},

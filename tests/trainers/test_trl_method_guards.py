@@ -16,9 +16,10 @@ from forkpoint.credit.clip_covariance import clip_covariance
 from forkpoint.methods import Method, method
 from forkpoint.metrics._mutual_information import prompt_information
 from forkpoint.objectives.clip import clip
+from forkpoint.policies.logp import crossed_logp
 from forkpoint.policies.sample import Sampled
 from forkpoint.record.read import open_run
-from forkpoint.trainers._evaluation import INFORMATION, Evaluation, crossed_logp
+from forkpoint.trainers._evaluation import INFORMATION, Evaluation
 from forkpoint.trainers._guards import draw_guards, misfit_guards, sign_flips
 from forkpoint.trainers.trl import manage, watch
 

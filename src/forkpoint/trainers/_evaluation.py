@@ -7,21 +7,18 @@ from itertools import islice
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from forkpoint.batch import Mean, StepBatch
 from forkpoint.metrics import measure
 from forkpoint.metrics._mutual_information import prompt_information
-from forkpoint.metrics.entropy_full import token_entropy
 from forkpoint.metrics.pass_at_k import applies, pass_at_k
+from forkpoint.policies.logp import crossed_logp, token_logp
 from forkpoint.policies.sample import Sampled, sample
 from forkpoint.roles import masks
 from forkpoint.tasks import Problem, Task, Verdict
 from forkpoint.verify import score
-
-LOGITS_AT_ONCE = 2**26
-"""most logits held at a time, so that a large vocabulary is scored in pieces"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def evaluate(model: Any, tokenizer: Any, task: Task, evaluation: Evaluation, *, 
     problems = [p for p in islice(task.problems("test"), evaluation.problems) for _ in range(evaluation.samples)]
     settings = {"max_tokens": evaluation.max_tokens, "temperature": evaluation.temperature}
     drawn = sample(model, tokenizer, [p.prompt for p in problems], seed=evaluation.seed, **settings)
-    logp, entropy = _score(model, drawn, evaluation.temperature)
+    logp, entropy = token_logp(model, drawn, evaluation.temperature)
     chosen = [row[mask].tolist() for row, mask in zip(drawn.ids, drawn.mask, strict=True)]
     tokens = [tokenizer.convert_ids_to_tokens(ids) for ids in chosen]
     verdicts = score(task, problems, drawn.texts)
@@ -99,36 +96,6 @@ def _information(model: Any, drawn: Sampled, evaluation: Evaluation) -> dict[str
         f"{INFORMATION}/bound": found.bound,
         f"{INFORMATION}/retrieval": found.retrieval,
     }
-
-
-def crossed_logp(model: Any, drawn: Sampled, at: Int[Tensor, " N"], temperature: float) -> Float[Tensor, "N N"]:
-    """Mean log-prob per token of each of these rows' completions (down) under each of their prompts (across)."""
-    completion, prompt = at.repeat_interleave(len(at)), at.repeat(len(at))
-    mask = drawn.mask[completion]
-    crossed = Sampled(drawn.prompt_ids[prompt], drawn.prompt_mask[prompt], drawn.ids[completion], mask, [])
-    logp, _ = _score(model, crossed, temperature)
-    return (logp.double().sum(1) / mask.sum(1).clamp(min=1)).view(len(at), len(at))
-
-
-@torch.no_grad()
-def _score(model: Any, drawn: Sampled, temperature: float) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """(log-probs, full-softmax entropies) of the sampled tokens at the sampling temperature; 0 where masked."""
-    ids = torch.cat([drawn.prompt_ids, drawn.ids], dim=1)
-    attention = torch.cat([drawn.prompt_mask, drawn.mask.long()], dim=1)
-    start, length = drawn.prompt_ids.shape[1], drawn.ids.shape[1]
-    rows = max(1, LOGITS_AT_ONCE // (ids.shape[1] * model.config.get_text_config().vocab_size))
-    was_training = model.training
-    model.eval()
-    logps, entropies = [], []
-    for i in range(0, len(ids), rows):
-        part = slice(i, i + rows)
-        logits = model(input_ids=ids[part], attention_mask=attention[part]).logits[:, start - 1 : -1].float()
-        logits = logits / temperature
-        logps.append(logits.log_softmax(-1).gather(-1, drawn.ids[part, :, None]).squeeze(-1))
-        entropies.append(token_entropy(logits))
-    model.train(was_training)
-    empty = ~drawn.mask[:, :length]
-    return torch.cat(logps).masked_fill(empty, 0.0), torch.cat(entropies).masked_fill(empty, 0.0)
 
 
 def label_tokens(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from forkpoint.metrics._prefix_rank import STRIDE, rank_statistics
 from forkpoint.metrics.entropy_full import token_entropy
+from forkpoint.policies.logp import LOGITS_AT_ONCE
 from forkpoint.trainers import _trl_host as host
-from forkpoint.trainers._evaluation import LOGITS_AT_ONCE
 
 
 @dataclass
