@@ -22,6 +22,7 @@ FOLDERS = {
     "roles": "Token roles",
     "forecasts": "Forecasts",
     "tasks": "Tasks",
+    "probes": "Probes",
 }
 METHODS = "Training methods"
 LEGEND = (

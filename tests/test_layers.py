@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trainers": TENSORS | RUNS | PROBLEMS | {"controllers", "alarms"},
     "recipes": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress"},
     "studies": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress", "recipes"},
+    "probes": TENSORS | RUNS | PROBLEMS | {"report"},
     # the command line
     "terminal": set(),
     "doctor": set(),
@@ -61,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doses": {"explain"},
     "exits": {"terminal", "doctor"},
     "progress": {"record", "terminal", "alarms"},
-    "cli": RUNS | COMMAND_LINE | {"alarms", "report", "papers", "recipes", "studies"},
+    "cli": RUNS | COMMAND_LINE | {"alarms", "report", "papers", "probes", "recipes", "studies"},
     "__main__": {"cli"},
 }
 
