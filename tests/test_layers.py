@@ -16,6 +16,7 @@ ALWAYS = {"catalog", "config", "labels", "parts", "settings", "signatures"}
 TENSORS = {"batch", "draws", "metrics", "roles", "credit", "objectives", "methods"}
 RUNS = {"record", "forecasts"}
 PROBLEMS = {"verify", "tasks", "policies", "papers", "strategic_grams"}
+INFERENCE = {"decoders", "probes", "significance"}
 COMMAND_LINE = {"terminal", "doctor", "gates", "flags", "exits", "progress", "explain", "doses"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -48,10 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policies": {"batch", "metrics"},
     "papers": set(),
     # what puts them together
+    "significance": set(),
     "decoders": {"draws", "policies", "tasks"},
     "trainers": TENSORS | RUNS | PROBLEMS | {"controllers", "alarms"},
-    "recipes": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress"},
-    "studies": TENSORS | RUNS | PROBLEMS | {"controllers", "trainers", "report", "progress", "recipes"},
+    "recipes": TENSORS | RUNS | PROBLEMS | INFERENCE | {"controllers", "trainers", "report", "progress"},
+    "studies": TENSORS | RUNS | PROBLEMS | INFERENCE | {"controllers", "trainers", "report", "progress", "recipes"},
     "probes": TENSORS | RUNS | PROBLEMS | {"report"},
     # the command line
     "terminal": set(),

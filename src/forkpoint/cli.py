@@ -148,6 +148,61 @@ def report(runs: Names, *, out: str = "report.html") -> int:
     return exits.DONE
 
 
+def decode(
+    model: tyro.conf.Positional[str],
+    *,
+    task: str = "countdown",
+    methods: str = "greedy,sample,parallel_vote",
+    budget: str = "256",
+    problems: int = 64,
+    seed: int = 0,
+    settings: dict[str, Setting] = AS_PUBLISHED,
+    think_begin: str = "",
+    think_end: str = "",
+    think_again: str = "Wait",
+    chat: bool = False,
+    out: str = "runs/decode",
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Compare ways to spend tokens at inference: accuracy against every token that was read, kept or thrown away.
+
+    Args:
+        model: 'tiny', a folder, or a Hub id
+        task: what the problems are, of its test split
+        methods: decoders, or NAME=DECODER, joined by commas; the others are paired with the first
+        budget: tokens per problem, its prompt included; several, the smallest first, joined by commas
+        problems: how many problems
+        seed: of the draws
+        settings: SETTING=VALUE for every decoder that has it, DECODER.SETTING=VALUE for one
+        think_begin: text that begins thinking, where neither task nor tokenizer say
+        think_end: text that ends thinking
+        think_again: text that makes thinking go on
+        chat: put prompts through the tokenizer's chat template
+        out: folder for the answers, the numbers and the page; the same command goes on where it was stopped
+        overwrite: replace answers that were made with other settings
+        json: print JSON
+    """
+    from forkpoint import progress
+    from forkpoint.recipes._decode_told import told
+    from forkpoint.recipes.decode import asked_for
+    from forkpoint.recipes.train import quiet_libraries
+
+    quiet_libraries()
+    sys.path.append(str(Path.cwd()))
+    about = {"model": model, "task": task, "problems": problems, "seed": seed, "settings": settings, "chat": chat}
+    asked = asked_for(methods, budget, (think_begin, think_end, think_again), **about)
+    with progress.counter("answers") as show:
+        found = told(asked, Path(out), overwrite=overwrite, show=show)
+    if json:
+        terminal.as_json(found.as_json)
+    else:
+        for head, rows in found.tables:
+            terminal.table(head, rows, right=head[1:])
+        terminal.say(found.page)
+    return exits.DONE
+
+
 def methods(
     name: tyro.conf.Positional[str] = "",
     *,
@@ -230,7 +285,7 @@ def doctor(run: tyro.conf.Positional[str] = "", *, repair: bool = False, json: b
     return _check_run(run, json, repair) if run else _check_installation(json)
 
 
-_LISTED = (demo, train, forecast, report, methods, ls, cite, doctor)
+_LISTED = (demo, train, forecast, report, decode, methods, ls, cite, doctor)
 VERBS: dict[str, Callable[..., int]] = {verb.__name__: verb for verb in _LISTED}
 
 

@@ -27,6 +27,16 @@ def display() -> Iterator[Show | None]:
         yield lambda configs: live.update(_lines(configs), refresh=True)
 
 
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A function to call with (done, asked); None where there is nobody to see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+        yield lambda done, asked: live.update(Text(f"{done} of {asked} {what}"), refresh=True)
+
+
 def line(config: RunConfig) -> str:
     """One run in one line: step of steps, last accuracy and entropy, alarms and what the newest says."""
     if not (config.folder / "run.json").exists():

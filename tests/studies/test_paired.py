@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from forkpoint.studies._paired import holm, paired, passes, t_test
+from forkpoint.significance import holm
+from forkpoint.studies._paired import paired, passes, t_test
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,10 @@ class Lanes:
             **inputs, attention_mask=mask, past_key_values=self._cache, use_cache=True, **self._fixed
         )
         self._cache = out.past_key_values
+        meter = self._policy.meter
+        meter.forwards += 1
+        meter.positions += position_ids.numel()
+        meter.cached = max(meter.cached, self._seen.numel())
         self.logits = out.logits[:, -1, : self._policy.vocabulary].float()
         broken = ~self.logits.amax(-1).isfinite()  # nan, +inf, or nothing but -inf
         if bool(broken.any()):

@@ -24,6 +24,18 @@ class Markers:
     given_up: Mapping[tuple[int, ...], tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
+@dataclass
+class Meter:
+    """What decoding took of the machine, summed and at most over all batches."""
+
+    forwards: int = 0
+    """calls of the model"""
+    positions: int = 0
+    """positions read, padding included"""
+    cached: int = 0
+    """most positions that lay in the key-value cache at a time, over all rows"""
+
+
 @dataclass(frozen=True, eq=False)
 class Policy:
     """A model, its tokenizer and what decoding needs to know of both; ``policy_of`` makes one."""
@@ -38,6 +50,15 @@ class Policy:
     """most tokens of prompt and completion together; None where the model states none"""
     markers: Markers | None
     """None where the model has no thinking phase that a decoder could end"""
+    meter: Meter = field(default_factory=Meter)
+
+    @property
+    def bytes_per_position(self) -> int:
+        """Of the key-value cache: two numbers per layer, head and dimension; an estimate for other attentions."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize
 
     def encode(self, text: str, *, chat: bool = False) -> tuple[int, ...]:
         """A prompt's ids; with ``chat`` by the tokenizer's chat template, as one user's turn."""

@@ -11,6 +11,7 @@ from forkpoint import catalog
 from forkpoint.probes._plugged import plugged
 from forkpoint.probes._reading import Reading as Reading
 from forkpoint.probes._reading import Value as Value
+from forkpoint.probes._reading import over_problems as over_problems
 from forkpoint.probes._samples import Crossed as Crossed
 from forkpoint.probes._samples import Drawn as Drawn
 from forkpoint.probes._samples import Samples as Samples

@@ -26,6 +26,20 @@ def color(arm: int, opacity: float = 1.0) -> str:
     return f"--arm-{arm % COLORS}" + ("" if opacity == 1.0 else f"/{opacity:g}")
 
 
+def dash(arm: int) -> str:
+    """Of an arm's line; arms of one color differ in it.
+
+    >>> color(0) == color(6), dash(0) == dash(6)
+    (True, False)
+    """
+    return DASHES[(arm + arm // COLORS) % COLORS]
+
+
+def symbol(arm: int) -> str:
+    """Of an arm's points, as ``dash``."""
+    return SYMBOLS[(arm + arm // COLORS) % COLORS]
+
+
 def line(one: Series, *, form: str = NUMBER, name: str = "", faint: bool = False, marks: bool = True) -> dict[str, Any]:
     """One series as a line; ``faint`` is the raw data behind a smoothed line."""
     drawn = one.thinned()
@@ -38,9 +52,9 @@ def line(one: Series, *, form: str = NUMBER, name: str = "", faint: bool = False
         "line": {
             "color": color(one.arm, 0.3 if faint else 1.0),
             "width": 1 if faint else 2,
-            "dash": "solid" if faint else DASHES[one.arm % COLORS],
+            "dash": "solid" if faint else dash(one.arm),
         },
-        "marker": {"color": color(one.arm), "size": 6, "symbol": SYMBOLS[one.arm % COLORS]},
+        "marker": {"color": color(one.arm), "size": 6, "symbol": symbol(one.arm)},
         "hovertemplate": f"%{{y:{HOVER.get(form, form)}}}",
         "hoverinfo": "skip" if faint else "all",
     }

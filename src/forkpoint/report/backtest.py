@@ -8,7 +8,7 @@ import numpy as np
 from forkpoint.forecasts import Backtest, Fit, History, Refusal, Tested
 from forkpoint.forecasts import backtest as run_backtest
 from forkpoint.record.read import Run
-from forkpoint.report._plot import PERCENT, SYMBOLS, color, layout
+from forkpoint.report._plot import PERCENT, color, layout, symbol
 from forkpoint.report._section import Figure, Section, Table
 from forkpoint.report._series import definitions
 from forkpoint.report._text import number, percent, plotted, sentence
@@ -167,6 +167,6 @@ def _marks(arm: Arm, part: History, name: str, suffix: str) -> dict[str, Any]:
         "x": part.step.tolist(),
         "y": part.reward.tolist(),
         "name": name,
-        "marker": {"color": color(arm.arm), "size": 8, "symbol": SYMBOLS[arm.arm % len(SYMBOLS)] + suffix},
+        "marker": {"color": color(arm.arm), "size": 8, "symbol": symbol(arm.arm) + suffix},
         "hovertemplate": "%{y:.1%}",
     }

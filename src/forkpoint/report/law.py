@@ -8,7 +8,7 @@ import numpy as np
 from forkpoint.forecasts import Fit, History, Refusal, forecast, history_of
 from forkpoint.record import RecordError
 from forkpoint.record.read import Run
-from forkpoint.report._plot import PERCENT, SYMBOLS, color, layout
+from forkpoint.report._plot import PERCENT, color, layout, symbol
 from forkpoint.report._section import Figure, Section, Table
 from forkpoint.report._series import arm_names, definitions
 from forkpoint.report._text import number, percent, plotted, sentence
@@ -144,7 +144,7 @@ def _points(arm: Arm, history: History) -> dict[str, Any]:
         "y": history.reward.tolist(),
         "text": [f"step {step:.0f}" for step in history.step],
         "name": plotted(arm.name),
-        "marker": {"color": color(arm.arm), "size": 8, "symbol": SYMBOLS[arm.arm % len(SYMBOLS)]},
+        "marker": {"color": color(arm.arm), "size": 8, "symbol": symbol(arm.arm)},
         "hovertemplate": "%{text}: entropy %{x:.3f}, accuracy %{y:.1%}",
     }
 

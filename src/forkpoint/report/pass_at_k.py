@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from forkpoint.record.read import Run
-from forkpoint.report._plot import DASHES, PERCENT, SYMBOLS, color, layout, panel, share_range
+from forkpoint.report._plot import PERCENT, color, dash, layout, panel, share_range, symbol
 from forkpoint.report._section import Figure, Section
 from forkpoint.report._series import Series, changes, columns, definitions, remarks, series, step_table
 from forkpoint.report._text import listed, percent, plotted
@@ -85,7 +85,7 @@ def _curve(group: Sequence[Series], *, end: bool) -> dict[str, Any]:
         "x": [int(one.key[5:]) for one in group],
         "y": [one.last if end else one.first for one in group],
         "name": plotted(f"{name}, {'end' if end else 'start'}"),
-        "line": {"color": shade, "width": 2 if end else 1, "dash": DASHES[arm % len(DASHES)]},
-        "marker": {"color": shade, "size": 7, "symbol": SYMBOLS[arm % len(SYMBOLS)] + ("" if end else "-open")},
+        "line": {"color": shade, "width": 2 if end else 1, "dash": dash(arm)},
+        "marker": {"color": shade, "size": 7, "symbol": symbol(arm) + ("" if end else "-open")},
         "hovertemplate": "%{y:.1%}",
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from forkpoint.record.read import Run
 from forkpoint.report._change_point import ChangePoint, change_point
-from forkpoint.report._plot import SYMBOLS, color, panel
+from forkpoint.report._plot import color, panel, symbol
 from forkpoint.report._section import Figure, Section
 from forkpoint.report._series import Series, changes, definitions, remarks, series, step_table
 from forkpoint.report._text import listed, number, sentence
@@ -71,7 +71,7 @@ def _mark(one: Series, bend: ChangePoint) -> dict[str, Any]:
         "x": [bend.step],
         "y": [value],
         "error_x": bar | {"color": color(one.arm), "thickness": 2, "width": 5},
-        "marker": {"color": color(one.arm), "size": 11, "symbol": f"{SYMBOLS[one.arm % len(SYMBOLS)]}-open"},
+        "marker": {"color": color(one.arm), "size": 11, "symbol": f"{symbol(one.arm)}-open"},
         "hoverinfo": "skip",
         "showlegend": False,
     }

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from forkpoint.significance import holm
 from forkpoint.studies._finding import Spread
-from forkpoint.studies._paired import Difference, holm, paired, passes
+from forkpoint.studies._paired import Difference, paired, passes
 from forkpoint.studies._pieces import Row, finite
 from forkpoint.studies._svg import Interval, intervals, lines, points
 from forkpoint.studies.entropy_spent import effective_formats

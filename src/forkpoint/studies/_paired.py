@@ -71,20 +71,6 @@ def t_test(values: Sequence[float] | NDArray[np.float64]) -> float:
     return 1 - _power_of_cosine(angle, freedom - 1) / _power_of_cosine(right, freedom - 1)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p of several tests: below 0.05 each may be claimed with 5 % risk of any false claim. nan stays.
-
-    >>> holm([0.01, 0.04, 0.03])                                # 3 * 0.01; 2 * 0.03; then never less than before
-    [0.03, 0.06, 0.06]
-    """
-    order = sorted((p, i) for i, p in enumerate(ps) if not math.isnan(p))
-    adjusted, highest = list(ps), 0.0
-    for rank, (p, i) in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p))
-        adjusted[i] = highest
-    return adjusted
-
-
 def passes(correct: Sequence[Sequence[int]], samples: int, k: int) -> NDArray[np.float64]:
     """Unbiased pass@k of each seed and problem, from how many of ``samples`` were right: (seeds, problems).
 

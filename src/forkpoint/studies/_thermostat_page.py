@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from forkpoint.significance import holm
 from forkpoint.studies._finding import Spread
 from forkpoint.studies._methods_page import pass_at
-from forkpoint.studies._paired import Difference, holm, paired
+from forkpoint.studies._paired import Difference, paired
 from forkpoint.studies._pieces import Row
 from forkpoint.studies._svg import lines
 

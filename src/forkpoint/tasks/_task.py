@@ -82,3 +82,18 @@ class Task(Protocol):
     def traits(self, problem: Problem, text: str) -> dict[str, str | float]:
         """What kind of completion this is, such as its format and number of tries; strings are counted as shares."""
         ...
+
+
+def first_problems(task: Task, num: int, split: Split = "test") -> list[Problem]:
+    """The first ``num`` different problems of a split. ValueError where the split has fewer."""
+    different: dict[str, Problem] = {}
+    repeated = 0
+    for problem in task.problems(split):
+        repeated = repeated + 1 if problem.id in different else 0
+        different.setdefault(problem.id, problem)
+        if len(different) == num:
+            return list(different.values())
+        # a stream has no end, also where all of its problems have come
+        if repeated > 1000 + 4 * len(different):
+            break
+    raise ValueError(f"--problems {num}: the {split} split of {task.name} has {len(different)}; ask for no more")

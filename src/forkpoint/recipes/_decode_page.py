@@ -1,0 +1,150 @@
+"""A comparison of decoders as one page: accuracy against the tokens that were really spent, each decoder an arm."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from forkpoint.recipes._decode_summary import Contrast, Point, contrasts, points
+from forkpoint.recipes.decode import Compared
+from forkpoint.report._plot import PERCENT, color, dash, layout, symbol
+from forkpoint.report._section import Figure, Section, Table
+from forkpoint.report._text import listed, number, percent, plotted, sentence
+from forkpoint.report.page import page_of
+
+TITLE = "What the tokens bought"
+LEDE = (
+    "Tokens can be spent at inference in many ways: on one long thought, on many short ones, on branches where the "
+    "model hesitates. This page compares them on the same problems at equal budgets, with every token counted, kept or "
+    "thrown away."
+)
+LEVEL = 0.05
+HEAD = ("decoder", "budget", "accuracy", "interval", "tokens", "discarded", "traces", "µs per token", "cache, kB")
+
+
+def decode_page(compared: Compared) -> str:
+    """The page as HTML: self-contained, inert."""
+    found, against = points(compared), contrasts(compared)
+    made = {"accuracy": _accuracy(compared, found), "paired": _paired(compared, against), "tokens": _tokens(found)}
+    shown = [(name, section) for name, section in [*made.items(), ("asked", _asked(compared))] if section is not None]
+    return page_of(TITLE, LEDE, list(compared.asked.names), shown)
+
+
+def cells(found: Sequence[Point]) -> list[list[str]]:
+    """Rows under ``HEAD``: what the terminal and the page print."""
+    return [
+        [
+            point.method,
+            str(point.budget),
+            number(point.accuracy.value),
+            f"{number(point.accuracy.low)} to {number(point.accuracy.high)}",
+            f"{point.tokens.value:.1f}",
+            f"{point.discarded:.1f}",
+            f"{point.traces:.1f}",
+            f"{point.cpu_us:.0f}",
+            f"{point.cache_bytes / 1000:.0f}",
+        ]
+        for point in found
+    ]
+
+
+def contrast_cells(found: Sequence[Contrast]) -> list[list[str]]:
+    return [
+        [
+            one.method,
+            str(one.budget),
+            f"{one.difference.value:+.3f}",
+            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
+            str(one.better),
+            str(one.worse),
+            f"{one.p:.2g}",
+        ]
+        for one in found
+    ]
+
+
+def _accuracy(compared: Compared, found: Sequence[Point]) -> Section:
+    budget = compared.asked.budgets[-1]
+    last = sorted((point for point in found if point.budget == budget), key=lambda point: -point.accuracy.value)
+    clauses = [f"{point.method} {percent(point.accuracy.value)} for {point.tokens.value:.0f} tokens" for point in last]
+    by_method = [list(group) for _, group in groupby(found, key=lambda point: point.method)]
+    traces = [_line(arm, group) for arm, group in enumerate(by_method)]
+    drawn = layout("tokens per problem, mean, everything counted", PERCENT, [0.0, 1.02], hovermode="closest")
+    figure = Figure("Accuracy of the answer given", traces, drawn, list(enumerate(compared.asked.names)))
+    lost = [f"{point.method} at {point.budget}: {point.no_verdict} without a verdict" for point in found]
+    notes = [note for point, note in zip(found, lost, strict=True) if point.no_verdict]
+    caption = "Bars are 95% bootstrap intervals over problems. A decoder that ends early lies left of its budget."
+    return Section(
+        "Accuracy",
+        sentence(f"at a budget of {budget} tokens: {listed(clauses)}"),
+        [figure],
+        caption=caption,
+        notes=notes,
+        template="table.html.jinja",
+        content=Table(HEAD, cells(found)),
+    )
+
+
+def _line(arm: int, group: Sequence[Point]) -> dict[str, object]:
+    up = [point.accuracy.high - point.accuracy.value for point in group]
+    down = [point.accuracy.value - point.accuracy.low for point in group]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [point.tokens.value for point in group],
+        "y": [point.accuracy.value for point in group],
+        "error_y": {"type": "data", "array": up, "arrayminus": down, "color": color(arm, 0.5), "thickness": 1},
+        "text": [f"budget {point.budget}" for point in group],
+        "name": plotted(group[0].method),
+        "line": {"color": color(arm), "width": 2, "dash": dash(arm)},
+        "marker": {"color": color(arm), "size": 7, "symbol": symbol(arm)},
+        "hovertemplate": f"{plotted(group[0].method)}, %{{text}}: %{{x:.0f}} tokens, %{{y:.1%}}<extra></extra>",
+    }
+
+
+def _paired(compared: Compared, against: Sequence[Contrast]) -> Section | None:
+    if not against:
+        return None
+    first = compared.asked.names[0]
+    budget = compared.asked.budgets[-1]
+    sure = [one for one in against if one.p < LEVEL and one.budget == budget]
+    clauses = [f"{one.method} ({one.difference.value:+.3f})" for one in sure]
+    told = f"{listed(clauses)} differ from {first}" if sure else f"none is sure to differ from {first}"
+    told = f"at a budget of {budget} tokens {told}"
+    head = ("decoder", "budget", f"accuracy less {first}'s", "interval", "better", "worse", "p")
+    caption = (
+        "On the same problems, pair by pair. Better and worse count problems; p is the exact sign test, two-sided, "
+        f"after Holm over the {len(against)} rows of this table. Budgets are equal, tokens spent may not be: see above."
+    )
+    content = Table(head, contrast_cells(against))
+    return Section("Paired", sentence(told), caption=caption, template="table.html.jinja", content=content)
+
+
+def _tokens(found: Sequence[Point]) -> Section:
+    most = max(found, key=lambda point: point.discarded / max(1e-9, point.tokens.value))
+    share = most.discarded / most.tokens.value
+    told = f"{most.method} at {most.budget} throws away most, {percent(share)} of its tokens"
+    head = ("decoder", "budget", "prompt", "read again", "kept", "discarded", "all")
+    rows = [
+        [point.method, str(point.budget), *(f"{value:.1f}" for value in (*point[4:8], point.tokens.value))]
+        for point in found
+    ]
+    caption = "Means per problem. Kept tokens are those of traces that took part in the answer."
+    return Section(
+        "Tokens",
+        sentence(told if share > 0 else "no decoder throws tokens away"),
+        caption=caption,
+        template="table.html.jinja",
+        content=Table(head, rows),
+    )
+
+
+def _asked(compared: Compared) -> Section:
+    asked = compared.asked
+    told = f"the first {asked.problems} different problems of {asked.task}, seed {asked.seed}, with {asked.model}"
+    rows = [
+        [name, "none" if decoder.reads is None else decoder.reads, ", ".join(f"{k} {v}" for k, v in settings)]
+        for name, decoder in asked.decoders().items()
+        if (settings := list(decoder.settings.items())) is not None
+    ]
+    caption = "Every answer is beside this page, in problems.jsonl."
+    content = Table(("decoder", "entropy it reads", "settings"), rows)
+    return Section("What was asked", sentence(told), caption=caption, template="table.html.jinja", content=content)

@@ -1,0 +1,35 @@
+"""The verb's result: what the terminal prints, what ``--json`` prints, and the page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from forkpoint.recipes._decode_page import HEAD, cells, contrast_cells, decode_page
+from forkpoint.recipes._decode_summary import contrasts, points
+from forkpoint.recipes.decode import DOCUMENT, PAGE, Comparison, decode
+from forkpoint.record.documents import read_document
+from forkpoint.report.page import write_page
+
+
+class Told(NamedTuple):
+    tables: list[tuple[Sequence[str], list[list[str]]]]
+    page: Path
+    as_json: Any
+
+
+def told(asked: Comparison, out: Path, **how: Any) -> Told:
+    """Decode, write the page, and lay out what is printed; raises what ``decode`` raises."""
+    compared = decode(asked, out, **how)
+    found, against = points(compared), contrasts(compared)
+    page = write_page(decode_page(compared), out / PAGE)
+    tables: list[tuple[Sequence[str], list[list[str]]]] = [(HEAD, cells(found))]
+    if against:
+        first = asked.names[0]
+        head = ("decoder", "budget", f"less {first}", "interval", "better", "worse", "p")
+        tables.append((head, contrast_cells(against)))
+    plain = {"points": [_plain(one) for one in found], "contrasts": [_plain(one) for one in against]}
+    return Told(tables, page, read_document(out / DOCUMENT) | plain)
+
+
+def _plain(one: Any) -> dict[str, Any]:
+    return {key: value._asdict() if hasattr(value, "_asdict") else value for key, value in one._asdict().items()}

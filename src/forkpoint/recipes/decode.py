@@ -1,0 +1,263 @@
+"""``forkpoint decode``: several decoders on the same problems at the same budgets, in a folder that goes on.
+
+OUT/decode.json      what was asked of which weights, on what
+OUT/problems.jsonl   a line per decoder, budget and problem: its answer, verdict and every token it took
+OUT/times.jsonl      a line per decoder, budget and part of the problems: seconds, forwards, cache; not the same twice
+OUT/decode.html      the page
+
+Problems go in parts of ``PART``. Draws are keyed by problem, so that an interrupted comparison and an uninterrupted one
+write the same ``problems.jsonl``, byte for byte, on one machine's CPU.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from forkpoint import __version__, catalog
+from forkpoint.config import Setting
+from forkpoint.decoders import Ask, Decoded, Decoder, Policy, build, load_policy
+from forkpoint.policies import fingerprint
+from forkpoint.record._begin import identity
+from forkpoint.record.documents import read_document, write_bytes, write_document
+from forkpoint.tasks import Problem, Task, Thinking, first_problems
+from forkpoint.verify import score
+
+DOCUMENT, PROBLEMS, TIMES, PAGE = "decode.json", "problems.jsonl", "times.jsonl", "decode.html"
+PART = 64
+Show = Callable[[int, int], None]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared. ValueError, in one line, for what is none."""
+
+    model: str
+    task: str = "countdown"
+    methods: tuple[str, ...] = ("greedy", "sample", "parallel_vote")
+    """decoders, or ``NAME=DECODER`` for one by another name, so that one may stand there twice"""
+    budgets: tuple[int, ...] = (256,)
+    """tokens per problem, its prompt included"""
+    problems: int = 64
+    seed: int = 0
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """``NAME.SETTING`` for one decoder, ``SETTING`` for every one that has it"""
+    thinking: Thinking | None = None
+    """markers, where neither the task's nor the tokenizer's are meant"""
+    chat: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.methods or len(set(self.names)) < len(self.methods):
+            raise ValueError(f"--methods {','.join(self.methods)}: name decoders, each once")
+        if not self.budgets or sorted(set(self.budgets)) != list(self.budgets) or self.budgets[0] < 1:
+            raise ValueError(f"--budget {','.join(map(str, self.budgets))}: give token counts, the smallest first")
+        if self.problems < 1:
+            raise ValueError(f"--problems {self.problems}: give 1 or more")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each is called."""
+        return tuple(method.partition("=")[0] for method in self.methods)
+
+    def decoders(self) -> dict[str, Decoder]:
+        """Built with their settings, by name. ValueError for a setting that no decoder here has."""
+        made = {method.partition("=")[0]: method.rpartition("=")[2] for method in self.methods}
+        own = {name: self._settings_of(name, decoder) for name, decoder in made.items()}
+        used = {key for settings in own.values() for key in settings}
+        for key in self.settings:
+            name, _, setting = key.rpartition(".")
+            if name and name not in self.names:
+                raise ValueError(f"--settings {key}: {catalog.suggest(name, list(self.names))}")
+            if not name and setting not in used:
+                raise ValueError(f"--settings {key}: none of {', '.join(self.names)} has it")
+        return {name: build(made[name], **settings) for name, settings in own.items()}
+
+    def _settings_of(self, name: str, decoder: str) -> dict[str, Setting]:
+        known = build(decoder).settings
+        common = {key: value for key, value in self.settings.items() if key in known}
+        return common | {
+            key.removeprefix(f"{name}."): value for key, value in self.settings.items() if key.startswith(f"{name}.")
+        }
+
+    @property
+    def plain(self) -> Row:
+        """As JSON has it."""
+        return json.loads(json.dumps(asdict(self), default=dict))
+
+
+def asked_for(methods: str, budgets: str, think: tuple[str, str, str], **about: Any) -> Comparison:
+    """The comparison that flags name: lists joined by commas, and the texts that begin, end and prolong thinking.
+
+    >>> asked_for("greedy, sample", "64,128", ("", "", "Wait"), model="tiny").budgets
+    (64, 128)
+    """
+    begin, end, again = think
+    if begin and not end:
+        raise ValueError(f"--think-begin {begin!r}: give --think-end too, or neither")
+    words = [word.strip() for word in budgets.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"--budget {budgets}: give whole numbers of tokens, joined by commas, such as 128,256")
+    thinking = Thinking(end=end, again=again, begin=begin) if end else None
+    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    return Comparison(methods=names, budgets=tuple(map(int, words)), thinking=thinking, **about)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with its rows."""
+
+    asked: Comparison
+    folder: Path
+    rows: tuple[Row, ...]
+    times: tuple[Row, ...]
+
+    def of(self, method: str, budget: int) -> list[Row]:
+        """One row per problem, in the order of the problems."""
+        return [row for row in self.rows if row["method"] == method and row["budget"] == budget]
+
+
+def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show | None = None) -> Compared:
+    """Decode what ``out`` does not hold yet; writes all but the page.
+
+    Raises ValueError, in one line, for an unknown decoder, task or setting, a model that cannot be decoded from, a
+    budget that a prompt uses up or that passes the model's context, and a folder with other settings or weights.
+    """
+    decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
+    if overwrite:
+        for name in (DOCUMENT, PROBLEMS, TIMES):
+            (out / name).unlink(missing_ok=True)
+    _refuse_others(out, asked)
+    policy = load_policy(asked.model, asked.thinking or getattr(task, "thinking", None))
+    problems = first_problems(task, asked.problems)
+    document = _about(out, asked, decoders, policy)
+    rows, times = _kept(out, asked)
+    parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
+    for name, budget, at in parts[len(times) :]:
+        part = problems[at : at + PART]
+        made, took = _decoded(policy, replace(decoders[name], name=name), task, part, replace(asked, budgets=(budget,)))
+        _append(out / PROBLEMS, made)
+        _append(out / TIMES, [took])
+        rows, times = [*rows, *made], [*times, took]
+        if show is not None:
+            show(len(rows), len(asked.methods) * len(asked.budgets) * len(problems))
+    write_document(out / DOCUMENT, document | {"state": "done"})
+    return Compared(asked, out, tuple(rows), tuple(times))
+
+
+def _decoded(
+    policy: Policy, decoder: Decoder, task: Task, problems: Sequence[Problem], asked: Comparison
+) -> tuple[list[Row], Row]:
+    """The rows of some problems at one budget, and what they took."""
+    (budget,) = asked.budgets
+    asks = [
+        Ask(p.id, policy.encode(p.prompt, chat=asked.chat), lambda text, p=p: task.answer(p, text)) for p in problems
+    ]
+    before, policy.meter.cached = replace(policy.meter), 0
+    began, wall = time.process_time(), time.perf_counter()
+    found = decoder.decode(policy, asks, budget, seed=asked.seed)
+    took = {"method": decoder.name, "budget": budget, "problems": len(problems)}
+    took |= {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - began}
+    took |= {"forwards": policy.meter.forwards - before.forwards}
+    took |= {"cache_bytes": policy.meter.cached * policy.bytes_per_position}
+    verdicts = score(task, problems, [one.text for one in found])
+    rows = [
+        {"method": decoder.name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
+        for problem, verdict, one in zip(problems, verdicts, found, strict=True)
+    ]
+    return rows, took
+
+
+def _row(one: Decoded) -> Row:
+    kept = [trace for trace in one.traces if trace.kept]
+    entropies = [entropy for trace in one.traces for entropy in trace.entropy]
+    return {
+        "answer": one.answer,
+        "text": one.text,
+        **one.spent._asdict(),
+        "traces": len(one.traces),
+        "thinking": _mean([float(trace.thinking) for trace in kept]),
+        "forced": sum(trace.forced for trace in one.traces),
+        "entropy": _mean(entropies),
+        "votes": dict(one.votes),
+        "cut": sum(trace.finish == "limit" for trace in one.traces),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _starts(problems: Sequence[Problem]) -> range:
+    return range(0, len(problems), PART)
+
+
+def _refuse_others(out: Path, asked: Comparison) -> None:
+    if not (out / DOCUMENT).exists():
+        if (out / PROBLEMS).exists():
+            raise ValueError(f"{out}: holds answers without {DOCUMENT}; {_REMEDY}")
+        return
+    stored = read_document(out / DOCUMENT).get("asked", {})
+    for name, value in asked.plain.items():
+        if stored.get(name) != value:
+            what = f"{name} = {stored.get(name)}, and {value} is asked for"
+            raise ValueError(f"{out}: holds answers with {what}; give the same settings, {_REMEDY}")
+
+
+def _about(out: Path, asked: Comparison, decoders: Mapping[str, Decoder], policy: Policy) -> Row:
+    """What is decoded, written before the first answer; an older one stays, and must be of the same weights."""
+    weights = fingerprint(policy.model)
+    if (out / DOCUMENT).exists():
+        about = read_document(out / DOCUMENT)
+        if about.get("weights") != weights:
+            raise ValueError(f"{out}: holds answers of other weights than {asked.model!r} has now; {_REMEDY}")
+        return about
+    about = {"schema": 1, "forkpoint": __version__, "asked": asked.plain, "weights": weights}
+    about |= {"decoders": {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}}
+    about |= {"reads": {name: made.reads for name, made in decoders.items()}}
+    about |= {"environment": identity()["environment"], "state": "decoding"}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_document(out / DOCUMENT, about)
+    except OSError as error:
+        raise ValueError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    return about
+
+
+def _kept(out: Path, asked: Comparison) -> tuple[list[Row], list[Row]]:
+    """The whole parts that the folder holds; what follows them, as a killed writer leaves it, is cut off."""
+    times, rows = list(_lines(out / TIMES)), list(_lines(out / PROBLEMS))
+    while times and sum(part["problems"] for part in times) > len(rows):
+        times.pop()
+    rows = rows[: sum(part["problems"] for part in times)]
+    for path, kept in ((out / TIMES, times), (out / PROBLEMS, rows)):
+        if path.exists():
+            write_bytes(path, b"".join(_line(row) for row in kept))
+    return rows, times
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    if not path.exists():
+        return
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], 1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number} is damaged ({error}); decode again with --overwrite") from None
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(row, allow_nan=False).encode() + b"\n"
+
+
+def _append(path: Path, rows: Sequence[Row]) -> None:
+    with path.open("ab") as file:
+        file.write(b"".join(map(_line, rows)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+_REMEDY = "replace them with --overwrite, or choose another --out"

@@ -1,0 +1,193 @@
+"""The comparison of decoders: its files, going on, what is refused, and what its page claims."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from forkpoint import cli, exits
+from forkpoint.recipes import decode as recipe
+from forkpoint.recipes._decode_page import decode_page
+from forkpoint.recipes._decode_summary import contrasts, points, right
+from forkpoint.recipes.decode import DOCUMENT, PROBLEMS, TIMES, Compared, Comparison, asked_for, decode
+from forkpoint.record.documents import read_document, write_document
+
+SMALL = Comparison("tiny", methods=("greedy", "sample"), budgets=(40, 70), problems=6, settings={"temperature": 1.0})
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(recipe, "PART", 4)
+
+
+def test_every_decoder_budget_and_problem_has_a_row(tmp_path):
+    found = decode(SMALL, tmp_path)
+    assert [(row["method"], row["budget"]) for row in found.rows] == [
+        (name, budget) for name in ("greedy", "sample") for budget in (40, 70) for _ in range(6)
+    ]
+    for row in found.rows:
+        assert row["prompt"] + row["reread"] + row["kept"] + row["discarded"] <= row["budget"]
+        assert row["verdict"] in ("correct", "wrong") and row["entropy"] >= 0
+    document = json.loads((tmp_path / DOCUMENT).read_text())
+    assert document["state"] == "done" and document["reads"] == {"greedy": "raw", "sample": "raw"}
+    assert document["decoders"]["sample"]["temperature"] == 1.0
+
+
+def test_interrupted_and_resumed_is_uninterrupted(tmp_path):
+    decode(SMALL, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop_after(rows):
+        def show(done, of):
+            if done >= rows:
+                raise Stop
+
+        return show
+
+    for rows in (4, 10, 16):
+        with pytest.raises(Stop):
+            decode(SMALL, tmp_path / "cut", show=stop_after(rows))
+        # a writer that was killed in the middle of a line, and of a part
+        with (tmp_path / "cut" / PROBLEMS).open("a") as file:
+            file.write('{"method": "gr')
+    decode(SMALL, tmp_path / "cut")
+    assert (tmp_path / "cut" / PROBLEMS).read_bytes() == (tmp_path / "whole" / PROBLEMS).read_bytes()
+    assert len((tmp_path / "cut" / TIMES).read_text().splitlines()) == 8
+
+
+def test_what_is_done_is_not_done_again(tmp_path):
+    decode(SMALL, tmp_path)
+    before = (tmp_path / TIMES).read_bytes()
+    decode(SMALL, tmp_path)
+    assert (tmp_path / TIMES).read_bytes() == before
+
+
+def test_rows_without_a_time_are_of_a_part_that_was_not_finished(tmp_path):
+    decode(SMALL, tmp_path)
+    whole, times = (tmp_path / PROBLEMS).read_bytes(), (tmp_path / TIMES).read_text().splitlines(keepends=True)
+    (tmp_path / TIMES).write_text("".join(times[:3]))
+    decode(SMALL, tmp_path)
+    assert (tmp_path / PROBLEMS).read_bytes() == whole
+
+
+def test_a_folder_of_other_settings_or_weights_is_refused(tmp_path):
+    decode(SMALL, tmp_path)
+    with pytest.raises(ValueError, match=r"seed = 0, and 1 is asked for; give the same settings, .*--overwrite"):
+        decode(Comparison(**(vars(SMALL) | {"seed": 1})), tmp_path)
+    document = read_document(tmp_path / DOCUMENT)
+    write_document(tmp_path / DOCUMENT, document | {"weights": "00000000"})
+    with pytest.raises(ValueError, match=r"of other weights than 'tiny' has now"):
+        decode(SMALL, tmp_path)
+    assert decode(SMALL, tmp_path, overwrite=True).rows
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    decode(SMALL, tmp_path)
+    lines = (tmp_path / PROBLEMS).read_text().splitlines(keepends=True)
+    (tmp_path / PROBLEMS).write_text("".join([lines[0], "{]\n", *lines[2:]]))
+    with pytest.raises(ValueError, match=r"problems.jsonl: line 2 is damaged .*--overwrite"):
+        decode(SMALL, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ("greedy", "greedy")}, "--methods greedy,greedy: name decoders, each once"),
+        ({"methods": ()}, "--methods : name decoders"),
+        ({"budgets": (70, 40)}, "--budget 70,40: give token counts, the smallest first"),
+        ({"problems": 0}, "--problems 0: give 1 or more"),
+        ({"problems": 10**6}, "--problems 1000000: the test split of countdown has "),
+        ({"methods": ("gredy",)}, "no 'gredy' in decoders; did you mean 'greedy'"),
+        ({"settings": {"top_q": 1.0}}, "--settings top_q: none of greedy, sample has it"),
+        ({"settings": {"samle.top_k": 1.0}}, "--settings samle.top_k: did you mean 'sample'"),
+        ({"settings": {"sample.top_q": 1.0}}, "sample has no setting 'top_q'; did you mean 'top_"),
+        ({"settings": {"temperature": 0.0}}, "sample: temperature=0.0: it must be above 0"),
+        ({"budgets": (6,)}, "greedy: a budget of 6 tokens leaves none for problem "),
+        ({"budgets": (300,)}, "may take 300 tokens, the model 256; lower the budget"),
+        ({"model": "./no/such"}, "model './no/such': no such folder"),
+        ({"task": "countdwn"}, "no 'countdwn' in tasks; did you mean 'countdown'"),
+        ({"task": "dyck", "methods": ("soft_thinking",)}, "soft_thinking ends thinking at a marker"),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, change, message):
+    with pytest.raises(ValueError) as refused:
+        decode(Comparison(**(vars(SMALL) | {"settings": {}} | change)), tmp_path)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("methods", "budgets", "think", "message"),
+    [
+        ("greedy", "many", ("", "", ""), "--budget many: give whole numbers"),
+        ("greedy", "64,", ("", "", ""), "--budget 64,: give whole numbers"),
+        ("greedy", "64", ("<t>", "", ""), "--think-begin '<t>': give --think-end too"),
+    ],
+)
+def test_flags_that_say_nothing_are_refused(methods, budgets, think, message):
+    with pytest.raises(ValueError, match=message):
+        asked_for(methods, budgets, think, model="tiny")
+
+
+def test_one_decoder_may_stand_there_twice_by_two_names(tmp_path):
+    methods, settings = ("cold=sample", "warm=sample"), {"cold.temperature": 0.1, "temperature": 1.0}
+    found = decode(Comparison("tiny", methods=methods, budgets=(60,), problems=6, settings=settings), tmp_path)
+    assert [row["method"] for row in found.rows] == ["cold"] * 6 + ["warm"] * 6
+    assert [row["text"] for row in found.of("cold", 60)] != [row["text"] for row in found.of("warm", 60)]
+    assert json.loads((tmp_path / DOCUMENT).read_text())["decoders"]["cold"]["temperature"] == 0.1
+
+
+# ---- what is said of it
+
+
+def made(verdicts, tokens=50):
+    """A comparison whose decoder ``a`` and ``b`` got these verdicts."""
+    names = tuple(verdicts)
+    rows = [
+        {"method": name, "budget": 64, "problem": str(i), "verdict": verdict, "prompt": 6, "reread": 0}
+        | {"kept": tokens, "discarded": 0, "traces": 1}
+        for name, column in verdicts.items()
+        for i, verdict in enumerate(column)
+    ]
+    times = [{"method": n, "budget": 64, "problems": 1, "cpu_s": 1.0, "cache_bytes": 5000} for n in names]
+    asked = Comparison("tiny", methods=tuple(f"{n}=greedy" for n in names), budgets=(64,), problems=len(rows) // 2)
+    return Compared(asked, Path("none"), tuple(rows), tuple(times))
+
+
+def test_no_verdict_is_not_wrong():
+    found = points(made({"a": ["correct", "wrong"], "b": ["correct", "none"]}))
+    assert [point.accuracy.value for point in found] == [0.5, 1.0]
+    assert [point.no_verdict for point in found] == [0, 1] and found[1].accuracy.problems == 1
+    assert math.isnan(right([{"verdict": "none"}])[0])
+
+
+def test_a_difference_is_claimed_only_where_the_sign_test_bears_it_out():
+    some = made({"a": ["wrong"] * 20, "b": ["correct"] * 3 + ["wrong"] * 17})
+    (one,) = contrasts(some)
+    assert (one.better, one.worse, one.difference.value) == (3, 0, 0.15) and one.p == 0.25
+    assert "none is sure to differ from a" in decode_page(some)
+    many = made({"a": ["wrong"] * 20, "b": ["correct"] * 10 + ["wrong"] * 10})
+    assert contrasts(many)[0].p == 2 / 2**10 and "b (+0.500) differ from a" in decode_page(many)
+
+
+# ---- the verb
+
+
+def test_the_verb_prints_tables_and_writes_the_page(tmp_path, capsys):
+    words = ["decode", "tiny", "--methods", "greedy,parallel_vote", "--budget", "60,120", "--problems", "4"]
+    assert cli.main([*words, "--settings", "max_tokens=56", "--out", str(tmp_path)]) == exits.DONE
+    out = capsys.readouterr().out
+    assert "parallel_vote" in out and "less greedy" in out and str(tmp_path / "decode.html") in out
+    page = (tmp_path / "decode.html").read_text()
+    assert "What the tokens bought" in page and "https://" not in page.partition("<script>")[0]
+    assert cli.main([*words, "--settings", "max_tokens=56", "--out", str(tmp_path), "--json"]) == exits.DONE
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["points"]) == 4 and len(told["contrasts"]) == 2
+
+
+def test_the_verb_refuses_in_one_line(tmp_path, capsys):
+    assert cli.main(["decode", "tiny", "--budget", "6", "--out", str(tmp_path)]) == exits.USAGE
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("forkpoint: error: greedy: a budget of 6 tokens leaves none")
