@@ -203,6 +203,60 @@ def decode(
     return exits.DONE
 
 
+def probe(
+    models: Names,
+    *,
+    task: str = "countdown",
+    k: int = 64,
+    problems: int = 64,
+    seed: int = 0,
+    temperature: float = 1.0,
+    max_tokens: int = 56,
+    scorer: str = "",
+    entailment: str = "",
+    kernel: str = "",
+    out: str = "runs/probe",
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Sample one model or several and say how wide they still are: pass@k, votes, entropies, diversity, with intervals.
+
+    Args:
+        models: 'tiny', folders, or Hub ids
+        task: what the problems are, of its test split
+        k: completions of each problem
+        problems: how many problems
+        seed: of the draws
+        temperature: of the draws; 1 is as trained
+        max_tokens: longest completion
+        scorer: module:function (prompt, text) -> number, for best@k; log-prob per token where none is named
+        entailment: module:function (answer, answer) -> bool, for semantic entropy; equality where none is named
+        kernel: module:function (text, text) -> similarity, for the Vendi score; n-gram cosine where none is named
+        out: folder for the samples, the numbers and the page; the same command goes on where it was stopped
+        overwrite: replace samples that were drawn with other settings
+        json: print JSON
+    """
+    from forkpoint import progress
+    from forkpoint.probes._asked import Asked
+    from forkpoint.probes._told import told
+    from forkpoint.recipes.train import quiet_libraries
+
+    quiet_libraries()
+    sys.path.append(str(Path.cwd()))
+    asked = Asked("", task, problems, k, seed, temperature, max_tokens)
+    functions = {"scorer": scorer, "entailment": entailment, "kernel": kernel}
+    with progress.counter("problems sampled") as show:
+        found = told(models, asked, Path(out), functions=functions, overwrite=overwrite, show=show)
+    if json:
+        terminal.as_json(found.as_json)
+    else:
+        terminal.table(found.head, found.rows, right=found.head[1:-1])
+        for note in found.notes:
+            terminal.note(note)
+        terminal.say(found.page)
+    return exits.DONE
+
+
 def methods(
     name: tyro.conf.Positional[str] = "",
     *,
@@ -285,7 +339,7 @@ def doctor(run: tyro.conf.Positional[str] = "", *, repair: bool = False, json: b
     return _check_run(run, json, repair) if run else _check_installation(json)
 
 
-_LISTED = (demo, train, forecast, report, decode, methods, ls, cite, doctor)
+_LISTED = (demo, train, forecast, report, probe, decode, methods, ls, cite, doctor)
 VERBS: dict[str, Callable[..., int]] = {verb.__name__: verb for verb in _LISTED}
 
 

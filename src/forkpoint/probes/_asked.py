@@ -1,0 +1,43 @@
+"""What samples are drawn: the settings that decide every one of them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Asked:
+    """k completions of each of the first problems of a task's test split. ValueError, in one line, for what is none.
+
+    >>> Asked("tiny", "countdown", k=0)
+    Traceback (most recent call last):
+    ValueError: --k 0: give 1 or more
+    """
+
+    model: str
+    task: str
+    problems: int = 64
+    k: int = 64
+    seed: int = 0
+    temperature: float = 1.0
+    max_tokens: int = 56
+    crossed: int = 8
+    """problems, spread over all, whose first completions are scored under each other's prompts; 0 leaves it out"""
+
+    def __post_init__(self) -> None:
+        for name, least in (("problems", 1), ("k", 1), ("max_tokens", 1), ("crossed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"--temperature {self.temperature}: give a positive number; 1 is as trained")
+
+    def differs(self, stored: Mapping[str, Any]) -> str:
+        """How stored settings are others, in words; empty where they are the same.
+
+        >>> Asked("tiny", "countdown", k=8).differs({**asdict(Asked("tiny", "countdown")), "k": 4})
+        'k = 4, and k = 8 is asked for'
+        """
+        mine = asdict(self)
+        name = next((name for name, value in mine.items() if stored.get(name) != value), "")
+        return name and f"{name} = {stored.get(name)}, and {name} = {mine[name]} is asked for"

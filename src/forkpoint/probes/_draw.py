@@ -1,0 +1,153 @@
+"""Draw the samples of any causal LM, chunk by chunk of problems, into a file that goes on where it was cut off.
+
+A chunk's draws are keyed by the seed and the number of its first problem, and depend on no other chunk: drawn in one go
+or after an interruption, the samples are the same file, byte for byte, on one machine's CPU.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from forkpoint.draws import token_hash
+from forkpoint.policies.logp import crossed_logp, token_logp
+from forkpoint.policies.sample import Sampled, sample
+from forkpoint.probes._asked import Asked
+from forkpoint.probes._samples import Crossed, Drawn, Samples, from_lines, to_line
+from forkpoint.record.documents import write_bytes
+from forkpoint.tasks import Problem, Task
+from forkpoint.verify import score
+
+ROWS = 256
+"""completions at a time, where a problem has fewer"""
+STREAM = 20
+"""times as many problems as asked for are looked through for different ones"""
+
+Show = Callable[[int, int], None]
+Drawing = tuple[Any, Any, Task, Asked]
+"""model, tokenizer, task, and what is asked"""
+
+
+def draw(drawing: Drawing, path: Path, *, show: Show | None = None) -> Samples:
+    """All samples, those that ``path`` holds already included. ``show(done, asked)`` is called after each chunk.
+
+    Raises ValueError, in one line, for a file of other problems, a task with too few, a prompt that leaves no room, and
+    log-probs that are not finite.
+    """
+    model, tokenizer, task, asked = drawing
+    problems = chosen(task, asked.problems)
+    _check(model, tokenizer, problems, asked)
+    size = max(1, ROWS // asked.k)
+    done, crossed = _kept(path, problems, size)
+    for start in range(len(done), len(problems), size):
+        rows = list(chunk(drawing, problems[start : start + size], start))
+        _append(path, rows)
+        done += rows
+        if show is not None:
+            show(len(done), len(problems))
+    first = range(0, len(done), max(1, len(done) // max(1, asked.crossed)))[: asked.crossed]
+    if crossed is None and len(first) > 1:
+        crossed = cross(drawing, [done[i] for i in first])
+        _append(path, [crossed])
+    return Samples(tuple(done), crossed)
+
+
+def chosen(task: Task, num: int) -> list[Problem]:
+    """The first ``num`` different problems of the test split."""
+    different = {problem.id: problem for problem in islice(task.problems("test"), STREAM * num)}
+    if len(different) < num:
+        raise ValueError(f"--problems {num}: the test split of {task.name} has {len(different)}; ask for no more")
+    return list(different.values())[:num]
+
+
+def chunk(drawing: Drawing, problems: Sequence[Problem], start: int) -> Iterator[Drawn]:
+    """k completions of each of these problems, the first of which is number ``start``."""
+    model, tokenizer, task, asked = drawing
+    repeated = [problem for problem in problems for _ in range(asked.k)]
+    settings = {"max_tokens": asked.max_tokens, "temperature": asked.temperature}
+    seed = int(token_hash(np.array([start]), np.array([0]), (asked.seed, 0))[0] >> np.uint64(1))
+    try:
+        drawn = sample(model, tokenizer, [problem.prompt for problem in repeated], seed=seed, **settings)
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise ValueError(_not_finite(asked, problems[0])) from error
+    logp, entropy = token_logp(model, drawn, asked.temperature)
+    verdicts = [verdict.outcome for verdict in score(task, repeated, drawn.texts)]
+    for i, problem in enumerate(problems):
+        rows = range(i * asked.k, (i + 1) * asked.k)
+        lengths = [int(drawn.mask[row].sum()) for row in rows]
+        sums = [(float(logp[row].double().sum()), float(entropy[row].double().sum())) for row in rows]
+        if not all(math.isfinite(number) for pair in sums for number in pair):
+            raise ValueError(_not_finite(asked, problem))
+        texts = tuple(drawn.texts[row] for row in rows)
+        yield Drawn(
+            id=problem.id,
+            prompt=problem.prompt,
+            texts=texts,
+            answers=tuple(task.answer(problem, text) for text in texts),
+            verdicts=tuple(verdicts[row] for row in rows),
+            logp=tuple(pair[0] for pair in sums),
+            lengths=tuple(lengths),
+            entropy=tuple(pair[1] / max(1, length) for pair, length in zip(sums, lengths, strict=True)),
+            tokens=tuple(tuple(drawn.ids[row][drawn.mask[row]].tolist()) for row in rows),
+            traits=tuple(task.traits(problem, text) for text in texts),
+        )
+
+
+def cross(drawing: Drawing, problems: Sequence[Drawn]) -> Crossed:
+    """The first completion of each of these problems under each other's prompt: one forward row per pair."""
+    model, tokenizer, _, asked = drawing
+    prompts = [one.prompt for one in problems]
+    encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    firsts = [torch.tensor(one.tokens[0] if one.tokens else ()) for one in problems]
+    lengths = torch.tensor([len(first) for first in firsts], device=model.device)
+    ids = torch.nn.utils.rnn.pad_sequence(firsts, batch_first=True).to(model.device)
+    mask = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
+    drawn = Sampled(encoded["input_ids"], encoded["attention_mask"], ids, mask, [])
+    table = crossed_logp(model, drawn, torch.arange(len(ids), device=model.device), asked.temperature)
+    return Crossed(tuple(one.id for one in problems), tuple(map(tuple, table.tolist())))
+
+
+def _kept(path: Path, problems: Sequence[Problem], size: int) -> tuple[list[Drawn], Crossed | None]:
+    """What whole chunks the file holds; what follows them, as a killed writer leaves it, is cut off."""
+    if not path.exists():
+        return [], None
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    done, crossed = from_lines(lines, path)
+    if [one.id for one in done] != [problem.id for problem in problems[: len(done)]]:
+        raise ValueError(f"{path}: holds other problems than the task has now; draw again with --overwrite")
+    whole = len(done) if len(done) == len(problems) else len(done) // size * size
+    kept = lines[: whole + (crossed is not None)]
+    write_bytes(path, "".join(line + "\n" for line in kept).encode())
+    return done[:whole], crossed
+
+
+def _append(path: Path, rows: Sequence[Drawn | Crossed]) -> None:
+    with path.open("ab") as file:
+        file.write("".join(map(to_line, rows)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check(model: Any, tokenizer: Any, problems: Sequence[Problem], asked: Asked) -> None:
+    """A model that cannot be drawn from as asked is refused before the first token."""
+    for name in ("pad_token", "eos_token"):
+        if getattr(tokenizer, f"{name}_id") is None:
+            remedy = f"set {name} in its tokenizer_config.json"
+            raise ValueError(f"model {asked.model!r}: its tokenizer has no {name.replace('_', ' ')}; {remedy}")
+    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(ids) for ids in tokenizer([problem.prompt for problem in problems])["input_ids"])
+    if room is not None and longest + asked.max_tokens > room:
+        what = f"a prompt of {longest} tokens and {asked.max_tokens} more are over its {room} positions"
+        raise ValueError(f"model {asked.model!r}: {what}; lower --max-tokens")
+
+
+def _not_finite(asked: Asked, problem: Problem) -> str:
+    what = f"log-probs that are not finite, at problem {problem.id!r}"
+    return f"model {asked.model!r}: {what}; its weights are damaged, or the temperature is too low"

@@ -1,0 +1,146 @@
+"""``forkpoint probe``: samples and findings of one model or several, each in a folder that goes on where it stopped.
+
+OUT/probe.json       what was asked of which weights, on what, and every reading with its interval
+OUT/samples.jsonl    the completions, one line per problem
+OUT/probe.html       the page; with several models beside their folders OUT/MODEL
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from forkpoint import __version__, catalog
+from forkpoint.policies import load
+from forkpoint.probes import Reading, Samples, readings
+from forkpoint.probes._asked import Asked
+from forkpoint.probes._draw import Show, draw
+from forkpoint.probes._plugged import plugged
+from forkpoint.record._begin import identity
+from forkpoint.record.documents import read_document, write_document
+
+DOCUMENT, SAMPLES, PAGE = "probe.json", "samples.jsonl", "probe.html"
+Functions = Mapping[str, str | Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """One model's samples and findings."""
+
+    name: str
+    """as tables and the page call it"""
+    asked: Asked
+    folder: Path
+    samples: Samples
+    readings: Mapping[str, Reading]
+
+
+def probe(
+    models: Sequence[str],
+    asked: Asked,
+    out: Path,
+    *,
+    functions: Functions | None = None,
+    overwrite: bool = False,
+    show: Show | None = None,
+) -> list[Probed]:
+    """Draw from each model and read every probe; writes all but the page.
+
+    ``functions`` are the ``scorer``, ``entailment`` and ``kernel`` of ``readings``. Raises ValueError, in one line, for
+    no model, a model or task that is none, and a folder with samples of other settings or weights.
+    """
+    if not models:
+        raise ValueError("probe: name one model or several: 'tiny', a folder, or a Hub id")
+    catalog.get("tasks", asked.task)  # a misspelt task or function is found before the first model is loaded
+    for kind, function in (functions or {}).items():
+        if function:
+            plugged(kind, function)
+    disable_progress_bar()
+    names = distinct([re.split(r"[\\/]", model.rstrip("\\/"))[-1] or model for model in models])
+    folders = [out] if len(models) == 1 else [out / re.sub(r"[^\w.-]+", "-", name).strip("-") for name in names]
+    return [
+        _one(name, replace(asked, model=model), folder, functions or {}, overwrite, show)
+        for name, model, folder in zip(names, models, folders, strict=True)
+    ]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """
+    >>> distinct(["tiny", "other", "tiny"])
+    ['tiny', 'other', 'tiny (2)']
+    """
+    seen = [(name, names[: i + 1].count(name)) for i, name in enumerate(names)]
+    return [name if count == 1 else f"{name} ({count})" for name, count in seen]
+
+
+def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite: bool, show: Show | None) -> Probed:
+    document = folder / DOCUMENT
+    if overwrite:
+        document.unlink(missing_ok=True)
+        (folder / SAMPLES).unlink(missing_ok=True)
+    _refuse_others(folder, asked)
+    model, tokenizer = load(asked.model)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    about = _about(folder, asked, fingerprint(model))
+    samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
+    found = readings(samples, **functions)
+    named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}
+    write_document(document, about | {"state": "done", "functions": named, "readings": _plain(found)})
+    return Probed(name, asked, folder, samples, found)
+
+
+def fingerprint(model: Any) -> str:
+    """crc32 over the first numbers of every parameter: tells one checkpoint from another without reading all of it."""
+    crc = 0
+    for parameter in model.parameters():
+        crc = zlib.crc32(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes(), crc)
+    return f"{crc:08x}"
+
+
+def _refuse_others(folder: Path, asked: Asked) -> None:
+    if not (folder / DOCUMENT).exists():
+        if (folder / SAMPLES).exists():
+            raise ValueError(f"{folder}: holds samples without {DOCUMENT}; {_REMEDY}")
+        return
+    difference = asked.differs(read_document(folder / DOCUMENT).get("asked", {}))
+    if difference:
+        raise ValueError(f"{folder}: holds samples with {difference}; give the same settings, {_REMEDY}")
+
+
+def _about(folder: Path, asked: Asked, weights: str) -> dict[str, Any]:
+    """What is being drawn, written before the first sample; an older one stays, and must be of the same weights."""
+    document = folder / DOCUMENT
+    if document.exists():
+        about = read_document(document)
+        if about.get("weights") != weights:
+            raise ValueError(f"{folder}: holds samples of other weights than {asked.model!r} has now; {_REMEDY}")
+        return about
+    environment = identity()["environment"]
+    about = {"schema": 1, "forkpoint": __version__, "asked": asdict(asked), "weights": weights}
+    about |= {"environment": environment, "state": "drawing"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_document(document, about)
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+    return about
+
+
+def _plain(found: Mapping[str, Reading]) -> dict[str, Any]:
+    return {
+        name: {
+            "values": {key: value._asdict() for key, value in reading.values.items()},
+            "per_problem": {key: list(numbers) for key, numbers in reading.per_problem.items()},
+            "note": reading.note,
+        }
+        for name, reading in found.items()
+    }
+
+
+_REMEDY = "replace them with --overwrite, or choose another --out"

@@ -1,0 +1,118 @@
+"""``forkpoint probe``: the table, the JSON, the page, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forkpoint.probes._samples import read
+from tests.cli.conftest import SRC, Forkpoint
+from tests.report.test_page import HOSTILE, Document
+
+SMALL = ("--k", "4", "--problems", "4", "--max-tokens", "40")
+
+
+def test_a_model_is_probed_and_a_second_time_only_read(forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyPatch):
+    told = forkpoint_("probe", "tiny", *SMALL, "--out", "here")
+    assert (told.code, "pass@4" in told.out, told.out.splitlines()[-1]) == (0, True, "here/probe.html")
+    samples, page = Path("here/samples.jsonl").read_bytes(), Path("here/probe.html").read_bytes()
+    monkeypatch.setattr("forkpoint.probes._draw.chunk", None)
+    again = forkpoint_("probe", "tiny", *SMALL, "--out", "here", "--json")
+    stored = json.loads(again.out)["tiny"]
+    assert stored["state"] == "done" and stored["asked"]["k"] == 4
+    value = stored["readings"]["pass_at_k"]["values"]["pass@1"]
+    assert value["low"] <= value["value"] <= value["high"] and value["unit"] == "share"
+    assert (Path("here/samples.jsonl").read_bytes(), Path("here/probe.html").read_bytes()) == (samples, page)
+
+
+def test_several_models_stand_side_by_side(forkpoint_: Forkpoint):
+    told = forkpoint_("probe", "tiny", "tiny", *SMALL, "--out", "both")
+    assert told.code == 0 and "tiny (2)" in told.out
+    assert Path("both/tiny/samples.jsonl").read_bytes() == Path("both/tiny-2/samples.jsonl").read_bytes()
+    document = Document(Path("both/probe.html").read_text())
+    ids = [attributes.get("id") for attributes in document.attributes("section")]
+    assert ids == ["findings", "reach", "answers", "clusters", "problems", "drawn"]
+
+
+def test_a_scorer_of_one_s_own_is_found_in_the_folder(forkpoint_: Forkpoint):
+    Path("mine_scores.py").write_text("def shorter(prompt, text):\n    return -len(text)\n")
+    told = forkpoint_("probe", "tiny", *SMALL, "--scorer", "mine_scores:shorter", "--out", "here")
+    assert told.code == 0 and "best_of_k: by shorter" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "probe: name one model or several"),
+        (["./nowhere"], "model './nowhere': no such folder"),
+        (["tiny", "--task", "countdwn"], "no 'countdwn' in tasks; did you mean 'countdown'?"),
+        (["tiny", "--k", "0"], "--k 0: give 1 or more"),
+        (["tiny", "--scorer", "best"], "scorer 'best': name a function of yours as module:function"),
+        (["tiny", "--scorer", "no_such:one"], "scorer 'no_such:one': No module named 'no_such'"),
+        (["tiny", "--temperature", "0"], "--temperature 0.0: give a positive number"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_probed_is_one_line(words: list[str], says: str, forkpoint_: Forkpoint):
+    told = forkpoint_("probe", *words)
+    assert (told.code, told.out) == (2, "")
+    assert says in told.error
+    assert not Path("runs").exists()
+
+
+def test_samples_of_other_settings_are_refused_and_replaced_when_asked(forkpoint_: Forkpoint):
+    assert forkpoint_("probe", "tiny", *SMALL, "--out", "here").code == 0
+    more = ("probe", "tiny", "--k", "8", *SMALL[2:], "--out", "here")
+    told = forkpoint_(*more)
+    assert told.code == 2
+    assert "here: holds samples with k = 4, and k = 8 is asked for; give the same settings" in told.error
+    assert "--overwrite" in told.error and len(read(Path("here/samples.jsonl")).problems[0].texts) == 4
+    assert forkpoint_(*more, "--overwrite").code == 0
+    assert len(read(Path("here/samples.jsonl")).problems[0].texts) == 8
+    Path("here/probe.json").unlink()
+    assert "here: holds samples without probe.json" in forkpoint_(*more).error
+
+
+def test_what_a_model_wrote_is_text_on_the_page(forkpoint_: Forkpoint):
+    from forkpoint.probes import Drawn, Samples, readings
+    from forkpoint.probes._asked import Asked
+    from forkpoint.probes._page import probe_page
+    from forkpoint.probes._run import Probed
+
+    def made(texts: list[str], name: str) -> Probed:
+        size = len(texts)
+        one = Drawn(texts[0], texts[1], tuple(texts), tuple(texts), ("correct", "wrong") * (size // 2), (-1.0,) * size,
+                    (1,) * size, traits=tuple({"way": text, texts[0]: text} for text in texts))  # fmt: skip
+        samples = Samples((one, one))
+        return Probed(name, Asked(name, name), Path(), samples, readings(samples))
+
+    attacked, plain = HOSTILE[:24], [f"text {i}" for i in range(24)]
+    hostile = Document(probe_page([made(attacked, "".join(attacked))]))
+    harmless = Document(probe_page([made(plain, "plain")]))
+    assert {tag for tag, _ in hostile.tags} == {tag for tag, _ in harmless.tags}
+    names = {name for _, attributes in hostile.tags for name in attributes}
+    assert not [name for name in names if name.startswith("on") or name in ("srcdoc", "action")]
+
+
+def test_ctrl_c_keeps_what_was_drawn_and_the_same_command_goes_on(tmp_path: Path):
+    words = [sys.executable, "-m", "forkpoint", "probe", "tiny", "--k", "32", "--problems", "24", "--out"]
+    environment = os.environ | {"PYTHONPATH": SRC}
+    first = subprocess.Popen([*words, "cut"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    samples, started = tmp_path / "cut" / "samples.jsonl", time.monotonic()
+    while not (samples.exists() and samples.stat().st_size) and time.monotonic() - started < 120:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 130 and err.count("\n") == 1 and "stopped by" in err
+    done = samples.read_bytes().count(b"\n")
+    assert 0 < done < 24, done
+    for out in ("cut", "whole"):
+        assert subprocess.run([*words, out], cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    assert samples.read_bytes() == (tmp_path / "whole" / "samples.jsonl").read_bytes()
+    # the pages name the same numbers; the documents differ in nothing
+    assert (tmp_path / "cut/probe.json").read_bytes() == (tmp_path / "whole/probe.json").read_bytes()
