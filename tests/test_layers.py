@@ -17,7 +17,7 @@ TENSORS = {"batch", "draws", "metrics", "roles", "credit", "objectives", "method
 RUNS = {"record", "forecasts"}
 PROBLEMS = {"verify", "tasks", "policies", "papers", "strategic_grams"}
 INFERENCE = {"decoders", "probes", "significance"}
-COMMAND_LINE = {"terminal", "doctor", "gates", "flags", "exits", "progress", "explain", "doses"}
+COMMAND_LINE = {"terminal", "doctor", "gates", "flags", "exits", "progress", "explain", "doses", "printed"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -63,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {"papers"},
     "doses": {"explain"},
     "exits": {"terminal", "doctor"},
+    "printed": {"record", "forecasts", "alarms", "terminal"},
     "progress": {"record", "terminal", "alarms"},
     "cli": RUNS | COMMAND_LINE | {"alarms", "report", "papers", "probes", "recipes", "studies"},
     "__main__": {"cli"},
@@ -71,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 WITHOUT_TORCH = {
     *("catalog", "cli", "config", "controllers", "doctor", "exits", "flags", "forecasts", "gates", "labels", "papers"),
     *("alarms", "doses", "explain", "parts", "progress", "record", "report", "signatures", "strategic_grams", "tasks"),
-    *("settings", "terminal", "verify", "view"),
+    *("printed", "settings", "terminal", "verify", "view"),
 }
 """a laptop without torch must be able to run these"""
 

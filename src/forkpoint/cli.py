@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -16,7 +16,6 @@ from forkpoint import __version__, catalog, exits, flags, terminal
 from forkpoint.config import Setting
 
 if TYPE_CHECKING:
-    from forkpoint.forecasts import Backtest, Fit
     from forkpoint.gates import Gate
     from forkpoint.papers import Paper
     from forkpoint.record.read import Run
@@ -120,16 +119,16 @@ def forecast(
             repeatable
         json: print JSON
     """
-    from forkpoint import forecasts, gates
+    from forkpoint import forecasts, gates, printed
 
     opened = _open(run)
     failed = _failed_gates(opened, [gates.parse(gate) for gate in fail_if])
-    fits, backtest = forecasts.forecast(opened, anyway=anyway), _backtest(opened)
+    fits, backtest = forecasts.forecast(opened, anyway=anyway), printed.backtest_of(opened)
     if json:
         terminal.as_json({"run": opened.name, "fits": fits, "backtest": backtest})
     else:
-        _print_fits(fits)
-        terminal.say(backtest if isinstance(backtest, str) else _sentence(backtest))
+        printed.fits(fits)
+        terminal.say(backtest if isinstance(backtest, str) else printed.sentence(backtest))
     return exits.GATE if failed else exits.DONE
 
 
@@ -298,11 +297,12 @@ def ls(path: tyro.conf.Positional[str] = "runs", *, json: bool = False) -> int:
         path: folder
         json: print JSON
     """
+    from forkpoint import printed
     from forkpoint.record import read
 
     if not Path(path).is_dir():
         raise ValueError(f"{path}: no such folder; forkpoint train puts its runs into runs/")
-    rows = [_row(folder) for folder in read.find_runs(path)]
+    rows = [printed.row(folder) for folder in read.find_runs(path)]
     if json:
         terminal.as_json(rows)
     elif rows:
@@ -375,64 +375,6 @@ def _failed_gates(run: "Run", asked: "Sequence[Gate]") -> bool:
     return bool(told)
 
 
-def _print_fits(fits: "Sequence[Fit]") -> None:
-    columns = ("forecast", "formula", "parameters", "ceiling", "interval", "R²", "rmse", "points")
-    terminal.table(columns, [_fit_cells(fit) for fit in fits], right=columns[3:])
-    for fit in fits:
-        if fit.note:
-            terminal.say(f"{fit.name}: {fit.note}")
-
-
-def _fit_cells(fit: "Fit") -> list[object]:
-    ceiling, r2, rmse = terminal.number(fit.ceiling), terminal.number(fit.r2), terminal.number(fit.rmse, 4)
-    interval = terminal.interval(fit.ceiling_interval)
-    return [fit.name, fit.formula, _pairs(fit.parameters), ceiling, interval, r2, rmse, fit.num_points]
-
-
-def _backtest(run: "Run") -> "Backtest | str":
-    """The backtest, or why a run that can be fitted cannot be tested yet."""
-    from forkpoint import forecasts
-
-    try:
-        return forecasts.backtest(forecasts.history_of(run))
-    except forecasts.Refusal as reason:
-        return f"no backtest: {reason}"
-
-
-def _sentence(backtest: "Backtest") -> str:
-    scores = [
-        f"{t.fit.name} rmse {terminal.number(t.rmse, 4)}, last {t.final_error:+.4f}, {t.covered:.0%} in its interval"
-        for t in backtest.tests
-    ]
-    parts = f"{len(backtest.fitted)} evaluations fitted, {len(backtest.rest)} later ones predicted"
-    return f"backtest: {parts} from the entropy that came: {'; '.join(scores)}"
-
-
-def _row(folder: Path) -> dict[str, Any]:
-    """One line of ``ls``; a run that cannot be read is listed as damaged, so that it hides no other."""
-    from forkpoint import alarms
-    from forkpoint.record import RecordError, read
-
-    row: dict[str, Any] = dict.fromkeys(("run", "method", "task", "steps", "state", "accuracy", "entropy", "alarms"))
-    row["run"] = str(folder)
-    try:
-        run = read.open_run(folder)
-        row |= {"method": run.header["method"].get("name"), "task": run.header["task"], "steps": run.steps}
-        row |= {"accuracy": _last(run, "accuracy"), "entropy": _last(run, "entropy/full")}
-        row["alarms"] = len(alarms.recorded(run.metrics("train")))
-        row["state"] = run.status.get("state")
-    except RecordError as error:
-        terminal.note(f"forkpoint: {error}")
-        row["state"] = "damaged"
-    return row
-
-
-def _last(run: "Run", key: str) -> float | None:
-    """The last held-out reading, or where nothing was held out the last of training."""
-    kind = next((kind for kind in ("eval", "train") if key in run.columns(kind)), None)
-    return None if kind is None else float(run.column(key, kind)[1][-1])
-
-
 def _doses(name: str, tokens: int, settings: Mapping[str, Setting], json: bool) -> int:
     """The tokens of a method's shares, what is likely to be wrong with them, and what is said of its other numbers."""
     from forkpoint import doses
@@ -496,7 +438,3 @@ def _check_installation(json: bool) -> int:
         rows = [(p.package, p.extra, p.needs, p.installed or "missing", p.remedy) for p in packages]
         terminal.table(("package", "extra", "needs", "installed", "to get it"), rows)
     return exits.DAMAGED if facts.policy_fault() else exits.DONE
-
-
-def _pairs(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())
