@@ -44,7 +44,7 @@ assert not BLOCKED & {name.partition(".")[0] for name in sys.modules}
 
 WORKS = ("--help", "--version", "ls", "ls --json", "methods", "methods kl_cov", "methods --json", "cite grpo runs/one")
 READS = ("forecast runs/one", "forecast runs/one --json", "report runs/one", "doctor runs/one", "train --print-config")
-NEEDS_TORCH = ("train", "train --method kl_cov")
+NEEDS_TORCH = ("train", "train --method kl_cov", "probe tiny")
 
 
 @pytest.fixture(scope="module")

@@ -39,4 +39,4 @@ def _row(name: str, found: Sequence[Value | None]) -> list[str]:
 
 
 def _interval(value: Value | None) -> str:
-    return "–" if value is None or not value.problems else f"{number(value.low)} to {number(value.high)}"
+    return "–" if value is None or not value.problems else f"{number(value.low)}\u00a0to\u00a0{number(value.high)}"

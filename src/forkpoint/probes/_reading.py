@@ -42,7 +42,8 @@ def over_problems(*columns: Sequence[float] | NDArray[np.float64], unit: str, co
 
     The bootstrap draws problems with replacement from a fixed seed, so that the same samples give the same interval. A
     problem with a nan in any column is left out. Intervals say how far other problems of this kind may lead, at this
-    number of samples per problem; nothing of other draws of this problem's completions is added to that.
+    number of samples per problem; nothing is added for other draws of these problems' completions, and where all
+    problems agree the interval is a point.
 
     >>> over_problems([0.0, 1.0, np.nan, 1.0, 0.0], unit="share")
     Value(value=0.5, low=0.0, high=1.0, unit='share', problems=4)

@@ -25,6 +25,6 @@ def told(models: Sequence[str], asked: Asked, out: Path, *, functions: Functions
     found = probe(models, asked, out, functions=functions, **how)
     page = write_page(probe_page(found), out / PAGE)
     head = ["probe", *(cell for one in found for cell in (one.name, "95 % interval")), "unit"]
-    # a script reads an ASCII minus
-    cells = [[cell.replace("−", "-") for cell in row] for row in rows(found)]
+    # a script reads ASCII; a page keeps an interval on one line
+    cells = [[cell.replace("−", "-").replace("\u00a0", " ") for cell in row] for row in rows(found)]
     return Told(head, cells, remarks(found), page, {one.name: read_document(one.folder / DOCUMENT) for one in found})
