@@ -62,6 +62,8 @@ class Trace:
     """whether it took part in the answer"""
     weight: float = 1.0
     """of its vote"""
+    confidence: tuple[float, ...] = ()
+    """in every token, as the decoder defines it; empty where it has no use for one"""
 
     @property
     def generated(self) -> int:
@@ -106,6 +108,8 @@ class Decoded:
     spent: Spent
     votes: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """answer -> weight of the traces that gave it"""
+    note: str = ""
+    """what a reader of the answer should know: a rule that could not act, and why"""
 
 
 class Decode(NamedTuple):

@@ -5,6 +5,7 @@ that the loop can drop rows without telling it. Markers of several tokens, and t
 are the loop's business.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -45,6 +46,12 @@ class Look:
     """(N,) one number per row, for draws"""
     seed: int
     markers: Markers | None
+    sample: Int[Tensor, " N"]
+    """which of its problem's completions each row is"""
+    limit: Int[Tensor, " N"]
+    """most tokens that each row may take"""
+    threshold: Float[Tensor, " N"]
+    """what each row is held to, where its machine stops by a threshold of its problem's own; else -inf"""
 
     def ends_thinking(self, token: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
         """Whether a token may be the last of the marker that ends thinking."""
@@ -72,6 +79,8 @@ class Action(NamedTuple):
     put: tuple[Put, ...] = ()
     stop: "Bool[Tensor, ' N'] | None" = None
     """rows that are done after this token"""
+    confidence: "Float[Tensor, ' N'] | None" = None
+    """how sure the machine holds the model to be of this token, recorded; always given or never"""
 
 
 @runtime_checkable
@@ -100,6 +109,8 @@ class Row(NamedTuple):
     """whether its prompt was read before"""
     prefix: tuple[int, ...] = ()
     """tokens of another trace that it goes on from; they are read, not chosen"""
+    threshold: float = -math.inf
+    """what its machine holds it to"""
 
 
 def single(machine: Machine, *, thinks: bool = False) -> Decoder:
@@ -146,7 +157,9 @@ class _Batch:
         self._state: State = machine.init(len(rows), asked.policy)
         self._loop: State = {
             "row": torch.arange(len(rows), device=device),
+            "sample": torch.tensor([row.sample for row in rows], device=device),
             "limit": torch.tensor([row.limit for row in rows], device=device),
+            "threshold": torch.tensor([row.threshold for row in rows], device=device, dtype=torch.double),
             "thinking": torch.tensor(begun, device=device),
             "queue": torch.full((len(rows), _longest(self._markers)), -1, device=device),
             "tail": _tails(self._markers, prompts).to(device),
@@ -165,14 +178,18 @@ class _Batch:
     def _advance(self, at: int) -> None:
         loop, here = self._loop, Next(self._lanes.logits, self._machine.warp)
         free = loop["queue"][:, 0] < 0
-        look = Look(here, at, loop["thinking"], free, self._identity, self._asked.seed, self._markers)
+        look = Look(
+            *(here, at, loop["thinking"], free, self._identity, self._asked.seed, self._markers),
+            *(loop["sample"], loop["limit"], loop["threshold"]),
+        )
         self._state, action = self._machine.step(self._state, look)
         queue = _queued(loop["queue"], action.put, free)
         forced = queue[:, 0] >= 0
         token = torch.where(forced, queue[:, 0], action.token)
         loop["queue"] = torch.cat([queue[:, 1:], torch.full_like(queue[:, :1], -1)], 1)
         logp = here.raw_logp.gather(1, token[:, None])[:, 0]
-        self._log.add(loop, token, here.entropy(self._machine.reads), logp, forced, loop["thinking"])
+        sure = () if action.confidence is None else (action.confidence,)
+        self._log.add(loop, token, here.entropy(self._machine.reads), logp, forced, loop["thinking"], *sure)
         self._think(token)
         ended = torch.isin(token, self._ends)
         stopped = torch.zeros_like(ended) if action.stop is None else action.stop & ~forced
@@ -214,7 +231,7 @@ class _Log:
         self._length = [0] * num
 
     def add(self, loop: State, *values: Tensor) -> None:
-        """Token, entropy, log-prob, whether it was put and whether it was thought, of the live rows."""
+        """Token, entropy, log-prob, whether put, whether thought and, where there is one, confidence of live rows."""
         wide = [value.new_zeros(self._num) for value in values]
         for column, value in zip(wide, values, strict=True):
             column[loop["row"]] = value
@@ -228,7 +245,7 @@ class _Log:
     def traces(self, rows: Sequence[Row], policy: Policy) -> Iterator[Trace]:
         columns = [torch.stack(column, 1).tolist() for column in zip(*self._columns, strict=True)]
         for i, row in enumerate(rows):
-            token, entropy, logp, forced, thought = (column[i][: self._length[i]] for column in columns)
+            token, entropy, logp, forced, thought, *sure = (column[i][: self._length[i]] for column in columns)
             ids = (*row.prefix, *token)
             text = policy.text(ids)
             yield Trace(
@@ -242,6 +259,7 @@ class _Log:
                 sum(forced),
                 shared=len(row.prefix),
                 reread=(len(row.ask.prompt) if row.reread else 0) + len(row.prefix),
+                confidence=tuple(sure[0]) if sure else (),
             )
 
 
