@@ -13,6 +13,9 @@ from torch import Tensor
 
 from forkpoint.decoders._policy import Policy
 
+WIDE = 64
+"""ids of a mixture above which their embeddings are read once for all rows, as rows by ids by width would not fit"""
+
 
 class Lanes:
     """``copies[i]`` rows for each prompt, in order, all read up to their last token.
@@ -58,9 +61,15 @@ class Lanes:
             self._forward(input_ids=ids[:, None], position_ids=place)
             return
         # the module and not its weight: some models scale what comes out of it
-        each = self._policy.model.get_input_embeddings()(mixture[0])
-        mean = (each.float() * mixture[1][..., None]).sum(1, keepdim=True)
-        self._forward(inputs_embeds=mean.to(each.dtype), position_ids=place)
+        embed, (ids, weights) = self._policy.model.get_input_embeddings(), mixture
+        if ids.shape[1] > WIDE:
+            ids, at = ids.unique(return_inverse=True)
+            each = embed(ids)
+            mean = weights.new_zeros(len(weights), len(ids)).scatter_add(1, at, weights) @ each.float()
+        else:
+            each = embed(ids)
+            mean = (each.float() * weights[..., None]).sum(1)
+        self._forward(inputs_embeds=mean[:, None].to(each.dtype), position_ids=place)
 
     @torch.no_grad()
     def pick(self, rows: Sequence[int] | Tensor) -> None:
