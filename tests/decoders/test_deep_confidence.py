@@ -152,14 +152,17 @@ def test_offline_keeps_the_surest_and_weighs_their_votes():
     assert dict(plan(mode="offline", score="lowest", window=1, eta=10.0).decided(ask, paths).votes) == {"2": 5.0}
 
 
-def test_a_window_that_no_path_fills_is_said(tiny_policy, tiny_asks):
-    def notes(**settings) -> set[str]:
-        made = build("deep_confidence", max_tokens=40, warmup=2, eta=100, consensus=1.0, **settings)
-        return {found.note for found in made.decode(tiny_policy, tiny_asks[:4], 250) if len(found.traces) > 2}
+def test_why_none_could_be_stopped_is_said():
+    split = [path("1", 9.0, 9.0), path("2", 9.0, 9.0)]
 
-    assert notes(window=2048) == {"no path was as long as window=2048, so none could be stopped early"}
-    assert notes(window=8) == {""}
-    assert notes(window=2048, mode="offline") == {""}
+    def note(traces, **changes) -> str:
+        return plan(eta=100.0, **changes).decided(Ask("p", (1,)), traces).note
+
+    assert note(split * 2, window=3) == "no path was as long as window=3, so none was stopped"
+    assert note(split, warmup=9) == "2 paths of warmup=9 were all, so none could be stopped early"
+    assert note(split * 2, window=2) == note(split * 2, window=3, mode="offline") == ""
+    # enough agreed: nothing was left to stop
+    assert note(split[:1] * 2, window=3) == ""
 
 
 def test_no_budget_is_passed_and_rows_do_not_matter(tiny_policy, tiny_asks):

@@ -17,7 +17,8 @@ Differs from the authors' code: the consensus stop is there, and checked per wav
 the answer is the weighted one, which the code overwrites by a plain majority; k ids and not k + 1 are averaged; a path
 stops after the token that was drawn, with no end token in its place.
 Pitfalls  A path shorter than the window is never stopped, only discarded once it is over: with 2048 and short answers
-online spends what offline does, and ``note`` says so. eta 90 of few warm-up paths always discards the lowest of them.
+online spends what offline does, as it does where the budget ends in the warm-up; ``note`` says either. eta 90 of few
+warm-up paths always discards the lowest of them.
 """
 
 import math
@@ -148,10 +149,16 @@ class Plan:
         ]
 
     def decided(self, ask: Ask, traces: Sequence[Trace]) -> Decoded:
+        return replace(voted(ask, self.weighed(traces)), note=self.idle(traces))
+
+    def idle(self, traces: Sequence[Trace]) -> str:
+        """Why no path could be stopped early; empty where one could, or none should."""
+        if self.mode == "offline" or self.agreed(traces):
+            return ""
+        if len(traces) <= self.warmup:
+            return f"{len(traces)} paths of warmup={self.warmup} were all, so none could be stopped early"
         longest = max(len(trace.ids) for trace in traces)
-        idle = self.mode == "online" and len(traces) > self.warmup and longest < self.window
-        note = f"no path was as long as window={self.window}, so none could be stopped early" if idle else ""
-        return replace(voted(ask, self.weighed(traces)), note=note)
+        return "" if longest >= self.window else f"no path was as long as window={self.window}, so none was stopped"
 
     def of(self, trace: Trace, score: Score) -> float:
         return score_of(trace.confidence, self.window, score)
