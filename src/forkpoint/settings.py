@@ -9,7 +9,7 @@ from forkpoint import catalog
 
 
 def like_defaults(signature: inspect.Signature, values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` as the signature's defaults are: a number for a number, one of the words of a ``Literal``.
+    """``values`` as the signature's defaults are: a number for a number, text for text, a word of a ``Literal``.
 
     A float's setting takes whole numbers too, as config files write 1 for 1.0. Raises ValueError in one line.
     """
@@ -28,6 +28,8 @@ def _like(parameter: inspect.Parameter, value: object) -> object:
     kind, default, name = parameter.annotation, parameter.default, parameter.name
     if get_origin(kind) is Literal and value not in get_args(kind):
         raise ValueError(f"{name}={value!r}: choose {' or '.join(map(repr, get_args(kind)))}")
+    if kind is str and not isinstance(value, str):
+        raise ValueError(f"{name}={value!r}: it must be text")
     if isinstance(default, bool) or not isinstance(default, int | float):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
