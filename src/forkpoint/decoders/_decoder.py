@@ -64,6 +64,10 @@ class Trace:
     """of its vote"""
     confidence: tuple[float, ...] = ()
     """in every token, as the decoder defines it; empty where it has no use for one"""
+    logps: tuple[float, ...] = ()
+    """the raw log-prob of every token that ``entropy`` is given of"""
+    source: int = 0
+    """number, from 1, of the abstraction or tree that it goes on from; 0 for none"""
 
     @property
     def generated(self) -> int:

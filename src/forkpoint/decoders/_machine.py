@@ -260,6 +260,7 @@ class _Log:
                 shared=len(row.prefix),
                 reread=(len(row.ask.prompt) if row.reread else 0) + len(row.prefix),
                 confidence=tuple(sure[0]) if sure else (),
+                logps=tuple(logp),
             )
 
 
@@ -298,15 +299,29 @@ def _ends_with(tail: Int[Tensor, "N Q"], marker: tuple[int, ...]) -> Bool[Tensor
     return (tail[:, tail.shape[1] - len(marker) :] == torch.tensor(marker, device=tail.device)).all(1)
 
 
+def thought(markers: Markers | None, prompt: Sequence[int], ids: Sequence[int]) -> int:
+    """How many of a completion's tokens are thinking: those that it takes while it thinks."""
+    return sum(list(_thinking(markers, (*prompt, *ids), len(prompt)))[len(prompt) : -1])
+
+
 def _thinks_after(markers: Markers | None, ids: tuple[int, ...], prompt: int) -> bool:
     """Whether a row that has read these ids thinks: it does from the start where no marker begins it."""
-    if markers is None:
-        return False
-    thinking = not markers.begin
+    *_, last = _thinking(markers, ids, prompt)
+    return last
+
+
+def _thinking(markers: Markers | None, ids: tuple[int, ...], prompt: int) -> Iterator[bool]:
+    """Whether it thinks after none of its ids, after the first, and so on."""
+    thinking = markers is not None and not markers.begin
+    yield thinking
     for end in range(1, len(ids) + 1):
-        if markers.begin and ids[:end][-len(markers.begin) :] == markers.begin:
+        if markers is not None and markers.begin and _ended_by(ids, end, markers.begin):
             thinking = True
-        elif end > prompt or markers.begin:
+        elif markers is not None and (end > prompt or markers.begin):
             over = [markers.end, *markers.given_up]
-            thinking = thinking and not any(marker and ids[:end][-len(marker) :] == marker for marker in over)
-    return thinking
+            thinking = thinking and not any(marker and _ended_by(ids, end, marker) for marker in over)
+        yield thinking
+
+
+def _ended_by(ids: tuple[int, ...], end: int, marker: tuple[int, ...]) -> bool:
+    return ids[max(0, end - len(marker)) : end] == marker
