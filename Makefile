@@ -37,6 +37,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.records
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.branching
 
 # large counts; what is done is kept, so a second call goes on: the kills in runs/campaign, the rest file by file
 campaign: $(VENV)/.dev
