@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from forkpoint import catalog
 from forkpoint.decoders import Ask, Markers, Policy, load_policy
-from forkpoint.tasks.countdown import countdown
+from forkpoint.tasks import Task
 
 Rule = Callable[[Tensor], Sequence[float]]
 """what a row has read, (T, V), each place the weights of the ids in its input -> the next token's logits"""
@@ -73,13 +74,17 @@ def scripted_logits() -> Callable[..., list[float]]:
 
 
 @pytest.fixture(scope="session")
-def tiny_policy() -> Policy:
-    return load_policy("tiny", countdown().thinking)
+def countdown() -> Task:
+    return catalog.get("tasks", "countdown")()
 
 
 @pytest.fixture(scope="session")
-def tiny_asks(tiny_policy: Policy) -> list[Ask]:
+def tiny_policy(countdown: Task) -> Policy:
+    return load_policy("tiny", countdown.thinking)
+
+
+@pytest.fixture(scope="session")
+def tiny_asks(countdown: Task, tiny_policy: Policy) -> list[Ask]:
     """Sixteen problems."""
-    task = countdown()
-    problems = islice(task.problems("test", 3), 16)
-    return [Ask(p.id, tiny_policy.encode(p.prompt), lambda text, p=p: task.answer(p, text)) for p in problems]
+    problems = islice(countdown.problems("test", 3), 16)
+    return [Ask(p.id, tiny_policy.encode(p.prompt), lambda text, p=p: countdown.answer(p, text)) for p in problems]

@@ -22,6 +22,11 @@ class More(NamedTuple):
     """what the machine holds them to"""
 
 
+def at_most(paths: int) -> Callable[[Sequence[Trace]], More]:
+    """So many paths of a problem in all."""
+    return lambda traces: More(paths - len(traces))
+
+
 def waves(
     asked: Decode, machine: Machine, max_tokens: int, more: Callable[[Sequence[Trace]], More]
 ) -> list[list[Trace]]:

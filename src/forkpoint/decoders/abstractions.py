@@ -30,7 +30,7 @@ from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._outside import outside
 from forkpoint.decoders._policy import Policy
 from forkpoint.decoders._vote import voted
-from forkpoint.decoders.parallel_vote import waves
+from forkpoint.decoders._waves import at_most, waves
 from forkpoint.decoders.sample import Sample
 
 LIVELY = {"m": 2, "k": 2, "opening": 4}
@@ -110,7 +110,7 @@ def _solved(asked: Decode, machine: Sample, proposed: Sequence[Proposed], k: int
         traces += [trace for _, trace in new]
     plain = [i for i, traces in enumerate(found) if not traces]
     control = asked._replace(asks=[asked.asks[i] for i in plain])
-    for i, traces in zip(plain, waves(control, machine, max_tokens, k), strict=True):
+    for i, traces in zip(plain, waves(control, machine, max_tokens, at_most(k)), strict=True):
         found[i] = traces
     return [voted(ask, traces) for ask, traces in zip(asked.asks, found, strict=True)]
 

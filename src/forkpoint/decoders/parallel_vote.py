@@ -12,7 +12,7 @@ figure).
 from forkpoint.decoders._decoder import Decode, Decoded, Decoder, decoder
 from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._vote import voted
-from forkpoint.decoders._waves import More, waves
+from forkpoint.decoders._waves import at_most, waves
 from forkpoint.decoders.sample import Sample
 
 
@@ -33,7 +33,7 @@ def parallel_vote(
     machine = Sample(Warp(temperature, top_k, top_p, min_p), entropy)
 
     def run(asked: Decode) -> list[Decoded]:
-        found = waves(asked, machine, max_tokens, lambda traces: More(max_paths - len(traces)))
+        found = waves(asked, machine, max_tokens, at_most(max_paths))
         return [voted(ask, traces) for ask, traces in zip(asked.asks, found, strict=True)]
 
     return Decoder(run, entropy)

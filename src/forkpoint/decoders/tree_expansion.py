@@ -26,7 +26,7 @@ from forkpoint.decoders._decoder import Ask, Decode, Decoded, Decoder, Spent, Tr
 from forkpoint.decoders._forks import Fork, grow
 from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._vote import voted
-from forkpoint.decoders.parallel_vote import waves
+from forkpoint.decoders._waves import at_most, waves
 from forkpoint.decoders.sample import Sample
 
 LIVELY = {"chains": 2}
@@ -61,7 +61,7 @@ def tree_expansion(
     machine = Sample(Warp(temperature, top_k, top_p, min_p), entropy)
 
     def run(asked: Decode) -> list[Decoded]:
-        roots = waves(asked, machine, max_tokens, chains)
+        roots = waves(asked, machine, max_tokens, at_most(chains))
         forests = [_Forest(ask, traces) for ask, traces in zip(asked.asks, roots, strict=True)]
         for _ in range(rounds):
             forks = [forest.forks(positions, continuations, by, asked.policy.markers is None) for forest in forests]
