@@ -7,7 +7,7 @@ are the loop's business.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -46,12 +46,8 @@ class Look:
     """(N,) one number per row, for draws"""
     seed: int
     markers: Markers | None
-    sample: Int[Tensor, " N"]
-    """which of its problem's completions each row is"""
-    limit: Int[Tensor, " N"]
-    """most tokens that each row may take"""
-    threshold: Float[Tensor, " N"]
-    """what each row is held to, where its machine stops by a threshold of its problem's own; else -inf"""
+    row: State = field(default_factory=dict)
+    """of each ``Row`` its ``sample``, its ``limit`` and its ``threshold``"""
 
     def ends_thinking(self, token: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
         """Whether a token may be the last of the marker that ends thinking."""
@@ -178,10 +174,8 @@ class _Batch:
     def _advance(self, at: int) -> None:
         loop, here = self._loop, Next(self._lanes.logits, self._machine.warp)
         free = loop["queue"][:, 0] < 0
-        look = Look(
-            *(here, at, loop["thinking"], free, self._identity, self._asked.seed, self._markers),
-            *(loop["sample"], loop["limit"], loop["threshold"]),
-        )
+        about = {name: loop[name] for name in ("sample", "limit", "threshold")}
+        look = Look(here, at, loop["thinking"], free, self._identity, self._asked.seed, self._markers, about)
         self._state, action = self._machine.step(self._state, look)
         queue = _queued(loop["queue"], action.put, free)
         forced = queue[:, 0] >= 0

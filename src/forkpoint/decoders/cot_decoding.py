@@ -64,7 +64,7 @@ class Branch:
         token = look.next.likeliest
         if look.at == 0:
             ranked = look.next.logits.argsort(dim=-1, descending=True, stable=True)
-            token = ranked.gather(1, look.sample[:, None])[:, 0]
+            token = ranked.gather(1, look.row["sample"][:, None])[:, 0]
         two = look.next.raw_logp.topk(min(2, look.next.logits.shape[-1])).values.exp()
         return state, Action(token, confidence=two[:, 0] - two[:, 1:].sum(-1))
 

@@ -98,7 +98,7 @@ class Confident:
         recent = state["recent"].clone()
         recent[:, look.at % self.window] = confidence.double()
         full = look.at + 1 >= self.window
-        stop = (recent.mean(-1) < look.threshold) & full
+        stop = (recent.mean(-1) < look.row["threshold"]) & full
         return {"recent": recent}, Action(look.next.draw(look.luck()), stop=stop, confidence=confidence)
 
 

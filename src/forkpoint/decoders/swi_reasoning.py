@@ -142,7 +142,7 @@ class SwiReasoning:
             (modes["hard"], self.beta, marker.end if marker else ()),
         ]:
             if mixed:
-                kept = torch.where(rows, share + (1 - share) * look.at / look.limit, 1.0)
+                kept = torch.where(rows, share + (1 - share) * look.at / look.row["limit"], 1.0)
                 ids, p = with_marker(ids, p, kept.to(p.dtype), mixed)
         return ids, p
 
