@@ -112,7 +112,7 @@ def _taken(here: Next, trees: Sequence[Tree], reads: Entropy, at: int, seed: int
     widths = [width for tree in trees for width in tree.widths([next(places) for _ in tree.live])]
     off = torch.zeros(len(rows), dtype=torch.bool, device=here.logits.device)
     identity = np.array([branch.identity for branch in rows])
-    look = Look(here, at, off, off, identity, seed, None, off.long(), off.long(), off.double())
+    look = Look(here, at, off, off, identity, seed, None)
     ids = here.draw(look.luck())[:, None].tolist()
     forks = [i for i, width in enumerate(widths) if width > 1]
     for i, drawn in zip(forks, without_replacement(look, forks), strict=True):
