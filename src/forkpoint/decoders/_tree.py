@@ -1,19 +1,15 @@
 """One problem's rows as a tree of tokens: which may fork, what they cost, which are pruned. The model is elsewhere."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from forkpoint.decoders._decoder import Ask, Decode, Finish, Trace
 from forkpoint.decoders._machine import thought
+from forkpoint.decoders._scores import Final, Scorer, judged, weights
 from forkpoint.draws import token_hash
-
-Final = Literal["best", "vote", "weighted"]
-Scorer = Callable[[str, Sequence[float]], float]
-"""(text, raw log-probs of its tokens) -> the larger, the better"""
 
 
 class Rule(NamedTuple):
@@ -23,9 +19,10 @@ class Rule(NamedTuple):
     expansions: int
     beams: int
     segment: int
+    max_tokens: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Token:
     """A token that was drawn once, however many rows go through it."""
 
@@ -116,8 +113,8 @@ class Tree:
         return kept
 
     def _affordable(self, going: list[tuple[int, Branch]]) -> list[tuple[int, Branch]]:
-        """As many as what is left pays for one more token of each."""
-        if self._left > 0:
+        """As many as what is left pays for one more token of each; none where they are as long as rows get."""
+        if self._left > 0 and self._at < self._rule.max_tokens:
             return self._best(going, self._left)
         self._leaves.extend((branch, "limit") for _, branch in going)
         return []
@@ -131,10 +128,7 @@ class Tree:
         return [going[i] for i in sorted(order[:most])]
 
     def _score(self, branch: Branch) -> float:
-        score = self._judge(self._text(branch), [token.logp for token in _last(branch).path()])
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise ValueError(f"entropy_branching: scorer gave {score!r}; it must give a finite number")
-        return float(score)
+        return judged(self._judge, self._text(branch), [token.logp for token in _last(branch).path()])
 
     def _text(self, branch: Branch) -> str:
         return self._policy.text([token.id for token in _last(branch).path()])
@@ -165,35 +159,6 @@ class Tree:
             kept=finish != "pruned",
             logps=tuple(token.logp for token in own),
         )
-
-
-def mean_logp(text: str, logps: Sequence[float]) -> float:
-    """The mean of the log-probs.
-
-    >>> mean_logp("a b", [-1.0, -2.0])
-    -1.5
-    """
-    return sum(logps) / len(logps)
-
-
-def weights(traces: Sequence[Trace], scores: Sequence[float], final: Final) -> list[float]:
-    """Of votes: all 1; exp(score) over the largest; or 1 for the best alone, rows with an answer and an end first.
-
-    >>> one = Trace((), "", "1", "end", 0)
-    >>> weights([one, replace(one, finish="limit")], [math.log(0.2), math.log(0.4)], "weighted")
-    [0.5, 1.0]
-    >>> weights([one, replace(one, finish="limit")], [math.log(0.2), math.log(0.4)], "best")
-    [1.0, 0.0]
-    """
-    if final == "vote" or not traces:
-        return [1.0] * len(traces)
-    if final == "weighted":
-        return [math.exp(score - max(scores)) for score in scores]
-    order = [
-        (trace.answer is not None, trace.finish == "end", score) for trace, score in zip(traces, scores, strict=True)
-    ]
-    best = order.index(max(order))
-    return [float(i == best) for i in range(len(traces))]
 
 
 def _child(identity: int, number: int, seed: int) -> int:

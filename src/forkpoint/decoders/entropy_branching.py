@@ -14,7 +14,8 @@ H of the scores that are drawn from (``filtered``); the scorer is a process rewa
 Worked number  K = 4, W = 4, two of four rows fork: 4 + 3 2 = 10 rows.
 Differs from the authors' code: it writes the whole step first, then rolls back to the uncertain token and reads all
 again, W times with replacement, and does not count what it threw away; steps end at line breaks there, and rows that
-ended without an answer are among the K. No row forks in the first segment, as there.
+ended without an answer are among the K; temperature and filters are those of the model's own file. No row forks in the
+first segment, as there.
 Pitfalls  With a threshold in nats of the filtered scores a lower top-p branches less. The default scorer knows nothing
 of truth: it prefers what the model finds likely. Rows share the budget: near its end the lowest scores are dropped so
 that the others can go on.
@@ -32,7 +33,8 @@ from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._machine import Look
 from forkpoint.decoders._next import Entropy, Next, Warp
 from forkpoint.decoders._outside import outside
-from forkpoint.decoders._tree import Final, Rule, Scorer, Taken, Tree, mean_logp
+from forkpoint.decoders._scores import Final, Scorer, mean_logp
+from forkpoint.decoders._tree import Rule, Taken, Tree
 from forkpoint.decoders._vote import voted
 
 LIVELY = {"threshold": 0.3, "segment": 8}
@@ -45,6 +47,7 @@ def entropy_branching(
     expansions: int = 4,
     beams: int = 4,
     segment: int = 64,
+    max_tokens: int = 1024,
     scorer: str = "mean_logp",
     final: Final = "best",
     temperature: float = 1.0,
@@ -55,19 +58,21 @@ def entropy_branching(
 ) -> Decoder:
     """The answer of a pool of rows. threshold >= 0 nats of ``entropy``; the counts are at least 1.
 
+    ``max_tokens`` of a row.
+
     ``scorer``: "mean_logp", the mean raw log-prob of a row's tokens, or "module:function", called with the text and the
     log-probs of what a row has written. Larger is better, and exp(score) weighs a vote: a probability's logarithm, say.
     """
-    if threshold < 0 or min(expansions, beams, segment) < 1:
+    if threshold < 0 or min(expansions, beams, segment, max_tokens) < 1:
         raise ValueError(
-            f"threshold={threshold}, expansions={expansions}, beams={beams}, segment={segment}: an entropy in nats, "
-            "at least 0, and counts, at least 1"
+            f"threshold={threshold}, expansions={expansions}, beams={beams}, segment={segment}, "
+            f"max_tokens={max_tokens}: an entropy in nats, at least 0, and counts, at least 1"
         )
-    warp, rule = Warp(temperature, top_k, top_p, min_p), Rule(threshold, expansions, beams, segment)
+    warp, rule = Warp(temperature, top_k, top_p, min_p), Rule(threshold, expansions, beams, segment, max_tokens)
     judge: Scorer = outside("scorer", scorer, "mean_logp") or mean_logp
 
     def run(asked: Decode) -> list[Decoded]:
-        _refuse_longer(asked)
+        _refuse_longer(asked, max_tokens)
         side_by_side = max(1, asked.rows // (beams * expansions))
         parts = (range(i, min(i + side_by_side, len(asked.asks))) for i in range(0, len(asked.asks), side_by_side))
         trees = chain.from_iterable(_grown(asked, part, rule, judge, warp, entropy) for part in parts)
@@ -76,11 +81,12 @@ def entropy_branching(
     return Decoder(run, entropy)
 
 
-def _refuse_longer(asked: Decode) -> None:
+def _refuse_longer(asked: Decode, max_tokens: int) -> None:
     context = asked.policy.context
-    if context is not None and asked.budget > context:
-        may = f"problem {asked.asks[0].id!r} may take {asked.budget} tokens"
-        raise ValueError(f"{may}, the model {context}; lower the budget")
+    for ask in asked.asks:
+        longest = min(asked.budget, len(ask.prompt) + max_tokens)
+        if context is not None and longest > context:
+            raise ValueError(f"problem {ask.id!r} may take {longest} tokens, the model {context}; lower the budget")
 
 
 def _grown(asked: Decode, part: range, rule: Rule, judge: Scorer, warp: Warp, reads: Entropy) -> list[Tree]:
