@@ -10,7 +10,8 @@ so the pool holds K + (W - 1) U rows for U that fork. A fork copies the row's ca
 that rows share are counted once, pruned rows as discarded.
 
 Settings of the paper's code  threshold 2 nats in the function, 1.5 on its command line, .8 in its script; K and W 3
-and 5, 4 and 4 on the command line; H of the scores that are drawn from (``filtered``); the scorer is a process reward model of 7 billion parameters.
+and 5 in the function, 4 and 4 on the command line; H of the scores that are drawn from (``filtered``); the scorer is a
+process reward model of 7 billion parameters.
 Worked number  K = 4, W = 4, two of four rows fork: 4 + 3 2 = 10 rows.
 Differs from the authors' code: it writes the whole step first, then rolls back to the uncertain token and reads all
 again, W times with replacement, and does not count what it threw away; steps end at line breaks there, and rows that
