@@ -23,6 +23,7 @@ FOLDERS = {
     "forecasts": "Forecasts",
     "tasks": "Tasks",
     "probes": "Probes",
+    "decoders": "Decoders",
 }
 METHODS = "Training methods"
 LEGEND = (

@@ -169,7 +169,7 @@ def decode(
     Args:
         model: 'tiny', a folder, or a Hub id
         task: what the problems are, of its test split
-        methods: decoders, or NAME=DECODER, joined by commas; the others are paired with the first
+        methods: decoders, DECODER+parallel_vote, or NAME=DECODER, by commas; the others are paired with the first
         budget: tokens per problem, its prompt included; several, the smallest first, joined by commas
         problems: how many problems
         seed: of the draws

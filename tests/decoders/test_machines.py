@@ -226,6 +226,30 @@ def test_a_prompt_read_again_is_counted():
         assert one.spent.reread == 6 * (waves - 1) and one.spent.total <= 230
 
 
+def test_a_vote_over_another_decoders_completions():
+    both = build("randomised_soft_thinking+parallel_vote", max_tokens=56, max_paths=3, gumbel_temperature=0.3)
+    assert both.settings["gumbel_temperature"] == 0.3 and both.settings["max_paths"] == 3
+    found, alone = both.decode(POLICY, ASKS[:4], 230), build("randomised_soft_thinking", gumbel_temperature=0.3)
+    assert all(len(one.traces) == 3 for one in found)
+    first = [one.traces[0].ids for one in alone.decode(POLICY, ASKS[:4], 62)]
+    assert [one.traces[0].ids for one in found] == first
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("tree_expansion+parallel_vote", {}, "tree_expansion gives no single completions"),
+        ("sample+greedy", {}, "parallel_vote alone takes another decoder's completions"),
+        ("sample+parallel_vote", {"top_q": 1}, "sample.parallel_vote has no setting 'top_q'"),
+        ("sample+parallel_vote", {"max_paths": 0}, "max_paths=0: both are counts"),
+        ("sampel+parallel_vote", {}, "did you mean 'sample'"),
+    ],
+)
+def test_a_vote_over_what_is_none_is_refused(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        build(name, **settings)
+
+
 # ---- markers
 
 

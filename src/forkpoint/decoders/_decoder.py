@@ -137,6 +137,8 @@ class Decoder:
     """which entropy it decides by, and records; None where it decides by none"""
     thinks: bool = False
     """it needs a thinking phase with known markers"""
+    machine: Any = None
+    """of one completion's row; None where a completion is not of one"""
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -181,8 +183,27 @@ def decoder(factory: Callable[P, Decoder]) -> Callable[P, Decoder]:
 def build(name: str, **settings: Any) -> Decoder:
     """The decoder ``name`` of the folder, or of ``"module:function"``, with ``settings`` over the paper's.
 
-    ValueError for a name or a setting that does not exist; it names the nearest.
+    ``NAME+parallel_vote`` votes over the completions of another, with the settings of both. ValueError for a name or a
+    setting that does not exist; it names the nearest.
+
+    >>> build("greedy+parallel_vote", max_tokens=64)
+    greedy+parallel_vote(entropy='raw', max_tokens=64, max_paths=512)
     """
+    inner, plus, outer = name.partition("+")
+    if plus:
+        if outer != "parallel_vote":
+            raise ValueError(f"{name}: parallel_vote alone takes another decoder's completions: NAME+parallel_vote")
+        return _voting(inner, settings)
     factory = catalog.get("decoders", name)
     refuse_unknown(name, settings, inspect.signature(factory).parameters)
     return factory(**settings)
+
+
+def _voting(inner: str, settings: Mapping[str, Any]) -> Decoder:
+    from forkpoint.decoders.parallel_vote import votes_of  # it is made of what stands here
+
+    counts = like_defaults(inspect.signature(votes_of), {k: v for k, v in settings.items() if k.startswith("max_")})
+    known = {*build(inner).settings, "max_tokens", "max_paths"}
+    refuse_unknown(f"{inner}+parallel_vote", settings, known)
+    own = {k: v for k, v in settings.items() if k in build(inner).settings}
+    return votes_of(build(inner, **own), **{k: v for k, v in counts.items() if k not in own})

@@ -117,7 +117,7 @@ def single(machine: Machine, *, thinks: bool = False) -> Decoder:
         traces = complete(asked, machine, rows)
         return [voted(row.ask, [trace]) for row, trace in zip(rows, traces, strict=True)]
 
-    return Decoder(run, machine.reads, thinks)
+    return Decoder(run, machine.reads, thinks, machine)
 
 
 def complete(asked: Decode, machine: Machine, rows: Sequence[Row]) -> list[Trace]:

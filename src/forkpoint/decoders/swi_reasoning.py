@@ -34,7 +34,7 @@ from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._policy import Policy
 from forkpoint.decoders._words import ends, heaviest
 
-LIVELY = {"dwell": 3, "alpha": 0.5, "cap": 2, "last": 12}
+LIVELY = {"dwell": 12, "cap": 3}
 
 
 @decoder

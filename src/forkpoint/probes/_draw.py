@@ -7,7 +7,6 @@ or after an interruption, the samples are the same file, byte for byte, on one m
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from forkpoint.policies.sample import Sampled, sample
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._samples import Crossed, Drawn, Samples, from_lines, to_line
 from forkpoint.record.documents import write_bytes
-from forkpoint.tasks import Problem, Task
+from forkpoint.tasks import Problem, Task, first_problems
 from forkpoint.verify import score
 
 ROWS = 256
 """completions at a time, where a problem has fewer"""
-STREAM = 20
-"""times as many problems as asked for are looked through for different ones"""
 
 Show = Callable[[int, int], None]
 Drawing = tuple[Any, Any, Task, Asked]
@@ -40,7 +37,7 @@ def draw(drawing: Drawing, path: Path, *, show: Show | None = None) -> Samples:
     log-probs that are not finite.
     """
     model, tokenizer, task, asked = drawing
-    problems = chosen(task, asked.problems)
+    problems = first_problems(task, asked.problems)
     _check(model, tokenizer, problems, asked)
     size = max(1, ROWS // asked.k)
     done, crossed = _kept(path, problems, size)
@@ -55,14 +52,6 @@ def draw(drawing: Drawing, path: Path, *, show: Show | None = None) -> Samples:
         crossed = cross(drawing, [done[i] for i in first])
         _append(path, [crossed])
     return Samples(tuple(done), crossed)
-
-
-def chosen(task: Task, num: int) -> list[Problem]:
-    """The first ``num`` different problems of the test split."""
-    different = {problem.id: problem for problem in islice(task.problems("test"), STREAM * num)}
-    if len(different) < num:
-        raise ValueError(f"--problems {num}: the test split of {task.name} has {len(different)}; ask for no more")
-    return list(different.values())[:num]
 
 
 def chunk(drawing: Drawing, problems: Sequence[Problem], start: int) -> Iterator[Drawn]:

@@ -6,7 +6,6 @@ OUT/probe.html       the page; with several models beside their folders OUT/MODE
 """
 
 import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from forkpoint import __version__, catalog
-from forkpoint.policies import load
+from forkpoint.policies import fingerprint, load
 from forkpoint.probes import Reading, Samples, readings
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import Show, draw
@@ -93,14 +92,6 @@ def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite:
     named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}
     write_document(document, about | {"state": "done", "functions": named, "readings": _plain(found)})
     return Probed(name, asked, folder, samples, found)
-
-
-def fingerprint(model: Any) -> str:
-    """crc32 over the first numbers of every parameter: tells one checkpoint from another without reading all of it."""
-    crc = 0
-    for parameter in model.parameters():
-        crc = zlib.crc32(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes(), crc)
-    return f"{crc:08x}"
 
 
 def _refuse_others(folder: Path, asked: Asked) -> None:
