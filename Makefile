@@ -38,6 +38,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.branching
+	$(BIN)/python -m benchmarks.decoders
 
 # large counts; what is done is kept, so a second call goes on: the kills in runs/campaign, the rest file by file
 campaign: $(VENV)/.dev

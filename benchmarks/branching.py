@@ -29,7 +29,9 @@ def main(
 ) -> None:
     """Time every way ``rounds`` times for every length of prefix, and print medians, ratios and differences."""
     torch.set_num_threads(1)
-    policy, draw = _policy(max(prefixes) + tokens + 1), torch.Generator().manual_seed(0)
+    draw = torch.Generator().manual_seed(0)
+    model = random_llama(max(prefixes) + tokens + 1)
+    policy = Policy(model, SimpleNamespace(), VOCABULARY, (0,), None, None)
     chosen = torch.randint(VOCABULARY, (branches, tokens), generator=draw)
     ways = _ways(policy, chosen)
     found = {}
@@ -71,7 +73,8 @@ def _fed(lanes: Lanes, tokens: Tensor) -> Tensor:
     return lanes.logits.log_softmax(-1)
 
 
-def _policy(context: int) -> Policy:
+def random_llama(context: int) -> Any:
+    """Three million parameters."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -85,7 +88,7 @@ def _policy(context: int) -> Policy:
         max_position_embeddings=context,
         tie_word_embeddings=True,
     )
-    return Policy(LlamaForCausalLM(config).eval(), SimpleNamespace(), VOCABULARY, (0,), None, None)
+    return LlamaForCausalLM(config).eval()
 
 
 def _rounds(prefix: list[int], ways: dict[str, Any], rounds: int) -> dict[str, dict[str, list[float]]]:

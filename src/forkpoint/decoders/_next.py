@@ -63,6 +63,7 @@ class Next:
 
     def __init__(self, logits: Float[Tensor, "N V"], warp: Warp) -> None:
         self.logits, self._warp = logits, warp
+        self._entropies: dict[Entropy, Tensor] = {}
 
     @cached_property
     def raw_logp(self) -> Float[Tensor, "N V"]:
@@ -89,6 +90,12 @@ class Next:
 
     def entropy(self, which: Entropy) -> Float[Tensor, " N"]:
         """In nats; at most ln of the number of ids it looks at, so ln 20 = 2.9957 for ``top20``."""
+        # a machine that decides by it and the log that keeps it ask for the same
+        if which not in self._entropies:
+            self._entropies[which] = self._entropy(which)
+        return self._entropies[which]
+
+    def _entropy(self, which: Entropy) -> Float[Tensor, " N"]:
         if which == "top20":
             logp = self.logits.topk(min(ENGINE_TOP, self.logits.shape[-1])).values.log_softmax(-1)
         else:

@@ -1,0 +1,142 @@
+"""What does a decoder's token cost? CPU time per generated token beside transformers' own ``generate``, on one core.
+
+    python -m benchmarks.decoders --rounds 7
+
+A random Llama of three million parameters whose end token is never drawn. *Even*: 64 prompts of 16 tokens, 64 tokens
+each, every decoder of single completions at settings that end no thought early; log-probs and entropies of every token
+are recorded, which ``generate`` is not asked for. *Ragged*: 32 prompts, 8 samples each, at most 160 tokens, lengths
+drawn to a mean of 64 and the same for both: ``generate`` is told of them by a stopping criterion. Each round runs every
+way once, in turn, so that a drift of the machine's speed meets all; ratios are taken within a round.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from benchmarks._result import save
+from benchmarks.branching import VOCABULARY, random_llama
+from forkpoint.decoders import Ask, Markers, Policy, build
+from forkpoint.decoders._decoder import Decode
+from forkpoint.decoders._machine import Row, complete
+from forkpoint.decoders._next import Warp
+from forkpoint.decoders.sample import Sample
+
+EVEN: Mapping[str, dict[str, float]] = {
+    "greedy": {},
+    "sample": {},
+    "soft_thinking": {},
+    "randomised_soft_thinking": {},
+    "swi_reasoning": {},
+    "entropy_stop": {"threshold": 0.0},
+    "budget_forcing": {"waits": 0},
+}
+MARKERS = Markers(end=(VOCABULARY - 3, VOCABULARY - 2), again=(1, 2))
+PROMPT = 16
+
+
+def main(
+    rounds: int = 7, rows: int = 64, tokens: int = 64, prompts: int = 32, samples: int = 8, cap: int = 160
+) -> None:
+    """Time every way ``rounds`` times, and print medians and ratios."""
+    torch.set_num_threads(1)
+    model = random_llama(PROMPT + cap + 1)
+    # the end token is the last id, which is not drawn
+    tokenizer = SimpleNamespace(decode=lambda ids, **_: "")
+    policy = Policy(model, tokenizer, VOCABULARY - 1, (VOCABULARY - 1,), None, MARKERS)
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(VOCABULARY - 3, (max(rows, prompts), PROMPT), generator=draw)
+    even, ragged = _even(policy, ids[:rows], tokens), _ragged(policy, ids[:prompts], samples, cap)
+    found = {"even": _rounds(even, rounds), "ragged": _rounds(ragged, rounds)}
+    about = {"rows": rows, "tokens": tokens, "prompts": prompts, "samples": samples, "cap": cap}
+    path = save("decoders", {"question": "cost of a decoder's token", **about, "found": found})
+    for name, ways in found.items():
+        base = next(iter(ways))
+        print(f"\n| {name} | µs per token | of {base} |\n|---|---|---|")
+        for way, seconds in ways.items():
+            print(f"| {way} | {_microseconds(seconds)} | {_ratio(seconds, ways[base])} |")
+    print(f"\nCPU time, medians [smallest, largest]. Raw rounds: {path}")
+
+
+Way = Callable[[], int]
+"""decodes, and returns how many tokens it made"""
+
+
+def _even(policy: Policy, ids: torch.Tensor, tokens: int) -> dict[str, Way]:
+    asks = [Ask(str(i), tuple(row)) for i, row in enumerate(ids.tolist())]
+
+    def generated(sampled: bool) -> Way:
+        return lambda: _generate(policy, ids, tokens, sampled, None)
+
+    def ours(name: str, settings: dict[str, float]) -> Way:
+        made = build(name, **settings)
+        return lambda: sum(one.spent.kept for one in made.decode(policy, asks, PROMPT + tokens))
+
+    ways = {"generate, sampled": generated(True), "generate, greedy": generated(False)}
+    return ways | {name: ours(name, settings) for name, settings in EVEN.items()}
+
+
+def _ragged(policy: Policy, ids: torch.Tensor, samples: int, cap: int) -> dict[str, Way]:
+    rng = np.random.default_rng(0)
+    # geometric with a mean of 64 before the cap, as lengths of chains are skewed
+    lengths = np.minimum(rng.geometric(1 / 64, (len(ids), samples)), cap)
+    asks = [Ask(str(i), tuple(row)) for i, row in enumerate(ids.tolist())]
+    rows = [Row(ask, j, int(lengths[i, j])) for i, ask in enumerate(asks) for j in range(samples)]
+    asked = Decode(policy, asks, PROMPT + cap)
+
+    def ours() -> int:
+        return sum(trace.generated for trace in complete(asked, Sample(Warp()), rows))
+
+    repeated = ids.repeat_interleave(samples, 0)
+    return {
+        "generate, sampled": lambda: _generate(policy, repeated, cap, True, torch.tensor(lengths.flatten())),
+        "finished rows dropped, prompts read once": ours,
+    }
+
+
+def _generate(policy: Policy, ids: torch.Tensor, tokens: int, sampled: bool, lengths: torch.Tensor | None) -> int:
+    from transformers import StoppingCriteriaList
+
+    def done(read: torch.Tensor, _: object, **rest: object) -> torch.Tensor:
+        assert lengths is not None
+        return read.shape[1] - PROMPT >= lengths
+
+    settings = {"do_sample": True, "top_k": 0, "top_p": 1.0} if sampled else {"do_sample": False}
+    stop = StoppingCriteriaList([done] if lengths is not None else [])
+    mask = torch.ones_like(ids)
+    never = {"suppress_tokens": [VOCABULARY - 1], "pad_token_id": 0}
+    with torch.random.fork_rng():
+        out = policy.model.generate(
+            ids, attention_mask=mask, max_new_tokens=tokens, stopping_criteria=stop, **settings, **never
+        )
+    return int(lengths.sum()) if lengths is not None else (out.shape[1] - PROMPT) * len(ids)
+
+
+def _rounds(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds per token of each way in each round, after one that is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            before = time.process_time()
+            made = way()
+            if number:
+                found[name].append((time.process_time() - before) / made)
+    return found
+
+
+def _microseconds(seconds: list[float]) -> str:
+    return f"{1e6 * median(seconds):.0f} [{1e6 * min(seconds):.0f}, {1e6 * max(seconds):.0f}]"
+
+
+def _ratio(seconds: list[float], base: list[float]) -> str:
+    ratios = [own / other for own, other in zip(seconds, base, strict=True)]
+    return f"{median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
