@@ -186,13 +186,18 @@ def test_a_budget_that_its_prompt_uses_up_is_refused(name):
 
 
 @every_decoder
-def test_a_budget_beyond_the_models_context_is_refused_or_kept_within(name):
-    try:
-        found = lively(name).decode(tiny(), asks()[:1], 10_000)
-    except ValueError as error:
-        assert "the model 256; lower the budget" in str(error)
-    else:
-        assert all(len(trace.ids) + 6 <= 256 for trace in found[0].traces)
+def test_no_completion_passes_the_models_context_whatever_the_budget(name):
+    own = {k: v for k, v in lively(name).settings.items() if k not in ("max_tokens", "max_paths")}
+    few = {"max_paths": 8} if "max_paths" in lively(name).settings else {}
+    (found,) = build(name, **own, **few).decode(tiny(), asks()[:1], 3_000)
+    assert all(len(trace.ids) + 6 <= tiny().context for trace in found.traces)
+
+
+@every_decoder
+def test_a_prompt_that_fills_the_context_is_refused(name):
+    long = Ask("long", asks()[0].prompt * 50)
+    with pytest.raises(ValueError, match="problem 'long': its prompt of 300 tokens and 0 more fill the model's 256"):
+        lively(name).decode(tiny(), [long], 3_000)
 
 
 @every_decoder

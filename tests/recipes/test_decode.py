@@ -106,7 +106,6 @@ def test_a_damaged_line_is_named(tmp_path):
         ({"settings": {"sample.top_q": 1.0}}, "sample has no setting 'top_q'; did you mean 'top_"),
         ({"settings": {"temperature": 0.0}}, "sample: temperature=0.0: it must be above 0"),
         ({"budgets": (6,)}, "greedy: a budget of 6 tokens leaves none for problem "),
-        ({"budgets": (300,)}, "may take 300 tokens, the model 256; lower the budget"),
         ({"model": "./no/such"}, "model './no/such': no such folder"),
         ({"task": "countdwn"}, "no 'countdwn' in tasks; did you mean 'countdown'"),
         ({"task": "dyck", "methods": ("soft_thinking",)}, "soft_thinking ends thinking at a marker"),

@@ -127,6 +127,19 @@ class Decode(NamedTuple):
     rows: int = 256
     """rows side by side"""
 
+    def room(self, ask: Ask, taken: int = 0) -> int:
+        """Most tokens that a row may still take: what the model's context leaves after the prompt and ``taken`` more.
+
+        Raises ValueError where it leaves none.
+        """
+        context = self.policy.context
+        if context is None:
+            return self.budget
+        if (left := context - len(ask.prompt) - taken) < 1:
+            has = f"its prompt of {len(ask.prompt)} tokens and {taken} more fill the model's {context}"
+            raise ValueError(f"problem {ask.id!r}: {has}; shorten it")
+        return left
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decoder:
@@ -147,8 +160,9 @@ class Decoder:
     ) -> list[Decoded]:
         """One ``Decoded`` per ask, in order; the same for the same seed, whatever else is decoded beside it.
 
-        Raises ValueError where the budget leaves no token after a prompt, where it passes the model's context, where
-        thinking markers are needed and not known, and where logits are no numbers.
+        A completion ends where the model's context does, whatever the budget. Raises ValueError where budget or context
+        leave no token after a prompt, where thinking markers are needed and not known, and for logits that are no
+        numbers.
         """
         if self.thinks:
             policy.needs_markers(self.name)
@@ -156,7 +170,10 @@ class Decoder:
             if budget <= len(ask.prompt):
                 room = f"its prompt has {len(ask.prompt)}; give a larger budget"
                 raise ValueError(f"{self.name}: a budget of {budget} tokens leaves none for problem {ask.id!r}: {room}")
-        return self.run(Decode(policy, asks, budget, seed, rows))
+        asked = Decode(policy, asks, budget, seed, rows)
+        for ask in asks:
+            asked.room(ask)
+        return self.run(asked)
 
     def __repr__(self) -> str:
         return f"{self.name or 'Decoder'}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"

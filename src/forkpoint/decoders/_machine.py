@@ -123,13 +123,9 @@ def single(machine: Machine, *, thinks: bool = False) -> Decoder:
 def complete(asked: Decode, machine: Machine, rows: Sequence[Row]) -> list[Trace]:
     """A trace for each row, in order; ``asked.rows`` of them side by side, those of a problem together.
 
-    Raises ValueError where prompt and limit pass the model's context.
+    A row ends where the model's context does. Raises ValueError where prompt and prefix leave it no token.
     """
-    context = asked.policy.context
-    for row in rows:
-        longest = len(row.ask.prompt) + len(row.prefix) + row.limit
-        if context is not None and longest > context:
-            raise ValueError(f"problem {row.ask.id!r} may take {longest} tokens, the model {context}; lower the budget")
+    rows = [row._replace(limit=min(row.limit, asked.room(row.ask, len(row.prefix)))) for row in rows]
     parts = (rows[i : i + asked.rows] for i in range(0, len(rows), asked.rows))
     return list(chain.from_iterable(_Batch(asked, machine, part).traces() for part in parts))
 

@@ -65,6 +65,7 @@ class Tree:
         self.ask, self._rule, self._judge = ask, rule, score
         self._policy, self._seed = asked.policy, asked.seed
         self._left = asked.budget - len(ask.prompt)
+        self._longest = min(rule.max_tokens, asked.room(ask))
         self._at = self._answered = 0
         starts = range(min(rule.expansions, self._left))
         self.live = [Branch(_child(ask.key, number, asked.seed)) for number in starts]
@@ -114,7 +115,7 @@ class Tree:
 
     def _affordable(self, going: list[tuple[int, Branch]]) -> list[tuple[int, Branch]]:
         """As many as what is left pays for one more token of each; none where they are as long as rows get."""
-        if self._left > 0 and self._at < self._rule.max_tokens:
+        if self._left > 0 and self._at < self._longest:
             return self._best(going, self._left)
         self._leaves.extend((branch, "limit") for _, branch in going)
         return []

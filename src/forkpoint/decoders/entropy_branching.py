@@ -71,21 +71,12 @@ def entropy_branching(
     judge: Scorer = outside("scorer", scorer, "mean_logp") or mean_logp
 
     def run(asked: Decode) -> list[Decoded]:
-        _refuse_longer(asked, max_tokens)
         side_by_side = max(1, asked.rows // (beams * expansions))
         parts = (range(i, min(i + side_by_side, len(asked.asks))) for i in range(0, len(asked.asks), side_by_side))
         trees = chain.from_iterable(_grown(asked, part, rule, judge, warp, entropy) for part in parts)
         return [voted(tree.ask, tree.traces(final)) for tree in trees]
 
     return Decoder(run, entropy)
-
-
-def _refuse_longer(asked: Decode, max_tokens: int) -> None:
-    context = asked.policy.context
-    for ask in asked.asks:
-        longest = min(asked.budget, len(ask.prompt) + max_tokens)
-        if context is not None and longest > context:
-            raise ValueError(f"problem {ask.id!r} may take {longest} tokens, the model {context}; lower the budget")
 
 
 def _grown(asked: Decode, part: range, rule: Rule, judge: Scorer, warp: Warp, reads: Entropy) -> list[Tree]:
