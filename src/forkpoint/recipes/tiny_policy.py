@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from forkpoint import catalog
-from forkpoint.tasks import Task
+from forkpoint.tasks import Problem, Task
 
 PAD, END, UNKNOWN = "<pad>", "<eos>", "<unk>"
 
@@ -35,6 +35,8 @@ class Recipe:
     seed: int = 0
     tasks: tuple[str, ...] = ("countdown", "dyck")
     task_shares: tuple[float, ...] = (0.9, 0.1)
+    thinks: bool = True
+    """False cuts the thinking off every demonstration, so that the policy learns to answer at once"""
 
 
 def tiny_policy(recipe: Recipe, out: Path, *, progress: bool = True) -> Path:
@@ -117,7 +119,7 @@ def _batches(recipe: Recipe, tasks: Sequence[Task], tokenizer: Any):
         for which in rng.choices(range(len(tasks)), recipe.task_shares, k=recipe.batch):
             problem = next(streams[which])
             prompt = tokenizer(problem.prompt)["input_ids"]
-            completion = tokenizer(tasks[which].demonstrate(problem, rng))["input_ids"]
+            completion = tokenizer(demonstration(tasks[which], problem, rng, recipe.thinks))["input_ids"]
             rows.append(([*prompt, *completion, tokenizer.eos_token_id], len(prompt)))
         longest = max(len(ids) for ids, _ in rows)
         ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
@@ -126,6 +128,16 @@ def _batches(recipe: Recipe, tasks: Sequence[Task], tokenizer: Any):
             ids[i, : len(row)] = torch.tensor(row)
             labels[i, start : len(row)] = torch.tensor(row[start:])
         yield ids, labels
+
+
+def demonstration(task: Task, problem: Problem, rng: Random, thinks: bool) -> str:
+    """What the task writes; without thinking, the first demonstration that has an answer, from its answer phase on."""
+    text = task.demonstrate(problem, rng)
+    if thinks or task.thinking is None:
+        return text
+    while task.thinking.end not in text:
+        text = task.demonstrate(problem, rng)
+    return text[text.index(task.thinking.end) :]
 
 
 if __name__ == "__main__":

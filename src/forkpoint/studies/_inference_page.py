@@ -1,0 +1,186 @@
+"""The page of the comparison of decoders: a table per policy, and the questions answered by the rows, or left open."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forkpoint.record.documents import write_bytes
+from forkpoint.studies._paired import DRAWS
+from forkpoint.studies._pieces import Row
+from forkpoint.studies._svg import lines
+
+Rows = Mapping[str, Mapping[int, Row]]
+"""arm -> seed -> row"""
+NAMES = {
+    "start": "before RL",
+    "grpo": "after GRPO",
+    "kept": "entropy kept (fork_thermostat)",
+    "direct": "taught without thinking",
+}
+
+
+class Estimate:
+    """A mean over seeds and problems with its 95 % bootstrap interval over both, drawn alike for every table."""
+
+    def __init__(self, table: NDArray[np.float64]) -> None:
+        """``table`` (seeds, problems); a problem without a verdict in one of them is nan and left out."""
+        table = table[:, np.isfinite(table).all(0)]
+        rng = np.random.default_rng(0)
+        seeds, problems = (rng.multinomial(n, [1 / n] * n, size=DRAWS) / n for n in table.shape)
+        means = np.einsum("ds,sp,dp->d", seeds, table, problems, optimize=True)
+        self.value = float(table.mean())
+        self.low, self.high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
+
+    @property
+    def sure(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    @property
+    def share(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def write_page(page: Path, found: Rows) -> Path:
+    """``page`` as Markdown, and its figure beside it; returns ``page``."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(page, "\n\n".join(_parts(page, found)).encode() + b"\n")
+    return page
+
+
+def _parts(page: Path, found: Rows) -> Iterator[str]:
+    yield "# What tokens buy at inference"
+    if not found:
+        yield "No policy is decoded yet: `python -m forkpoint.studies.inference`."
+        return
+    row = next(iter(next(iter(found.values())).values()))
+    seeds = ", ".join(f"{NAMES[arm]} {len(rows)}" for arm, rows in found.items())
+    commits = ", ".join(sorted({one["commit"] for rows in found.values() for one in rows.values() if one["commit"]}))
+    yield (
+        f"Written by `python -m forkpoint.studies.inference` from the rows in `benchmarks/results/study-inference`: "
+        f"{row['problems']} held-out problems of countdown, budgets in tokens per problem with everything counted, "
+        f"commits {commits}. Rows: {seeds}. Accuracy of the answer given, mean over seeds, with 95 % bootstrap "
+        "intervals over seeds and problems. One tiny policy and one task: nothing here speaks for large models."
+    )
+    yield "## Answers"
+    yield "\n".join(f"* {line}" for line in _answers(found))
+    for arm, rows in found.items():
+        yield f"## {NAMES[arm].capitalize()}"
+        yield _table(rows)
+    yield "## Forced length"
+    figure = page.with_name(f"{page.stem}-forced.svg")
+    series = {NAMES[arm]: _curve(rows) for arm, rows in found.items()}
+    title = "Accuracy when thinking is forced to a length"
+    write_bytes(figure, lines(title, series, "thinking tokens", "accuracy").encode())
+    yield f"![{title}]({figure.name})"
+    yield _forced_table(found)
+    yield "## Settings"
+    yield "Where they are no defaults they stand in `SETTINGS` of `src/forkpoint/studies/inference.py`, fixed before."
+
+
+def _answers(found: Rows) -> Iterator[str]:
+    """One sentence per question that the rows can answer, with the number it rests on."""
+    for arm, rows in found.items():
+        gain = _less(rows, "soft_thinking", "greedy", _last(rows))
+        yield f"Is soft thinking more than greedy, {NAMES[arm]}? {_verdict(gain)}: {gain}."
+    for arm, rows in found.items():
+        lengths = [int(length) for length in next(iter(rows.values()))["forced"]]
+        accuracy = [Estimate(_forced(rows, length)).value for length in lengths]
+        best = lengths[int(np.argmax(accuracy))]
+        drop = Estimate(_forced(rows, lengths[-1]) - _forced(rows, best))
+        hurts = f"from there to {lengths[-1]} it changes by {drop}" if best != lengths[-1] else "it never falls"
+        yield f"Where does forced length start to hurt, {NAMES[arm]}? Accuracy is highest at {best} tokens; {hurts}."
+    if {"start", "direct"} <= set(found):
+        small, large = _first(found["start"]), _last(found["direct"])
+        direct = Estimate(_right(found["direct"], "parallel_vote", large))
+        thinks = Estimate(_right(found["start"], "greedy", small))
+        yield (
+            f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {direct.share}; the "
+            f"one that thinks has {thinks.share} from one greedy completion."
+        )
+    if {"grpo", "kept"} <= set(found):
+        seeds = sorted(set(found["grpo"]) & set(found["kept"]))
+        gains = {arm: _gain({seed: found[arm][seed] for seed in seeds}) for arm in ("grpo", "kept")}
+        difference = Estimate(gains["kept"] - gains["grpo"])
+        yield (
+            f"Does entropy kept in training gain more from budget? Votes gain {Estimate(gains['kept'])} with it and "
+            f"{Estimate(gains['grpo'])} after plain GRPO, from the smallest budget to the largest: "
+            f"{_verdict(difference)}, the difference is {difference}."
+        )
+    for arm, rows in found.items():
+        if "abstractions" not in next(iter(rows.values()))["decoders"]:
+            continue
+        gain = _less(rows, "abstractions", "parallel_vote", _last(rows))
+        asked = f"Do openings as abstractions beat plain samples at {_last(rows)} tokens, {NAMES[arm]}"
+        yield f"{asked}? {_verdict(gain)}: {gain}."
+
+
+def _verdict(gain: Estimate) -> str:
+    return "not to be told" if not gain.sure else "yes" if gain.value > 0 else "no, it is worse"
+
+
+def _gain(rows: Mapping[int, Row]) -> NDArray[np.float64]:
+    return _right(rows, "parallel_vote", _last(rows)) - _right(rows, "parallel_vote", _first(rows))
+
+
+def _less(rows: Mapping[int, Row], name: str, other: str, budget: str) -> Estimate:
+    return Estimate(_right(rows, name, budget) - _right(rows, other, budget))
+
+
+def _table(rows: Mapping[int, Row]) -> str:
+    one = next(iter(rows.values()))["decoders"]
+    budgets = list(next(iter(one.values())))
+    head = ["decoder", *(f"{budget} tokens" for budget in budgets), f"spent of {budgets[-1]}", "discarded"]
+    body = []
+    for name in one:
+        cells = [Estimate(_right(rows, name, budget)).share for budget in budgets]
+        last = [row["decoders"][name][budgets[-1]] for row in rows.values()]
+        body.append(
+            [name, *cells, *(f"{np.mean([cell[key] for cell in last]):.0f}" for key in ("tokens", "discarded"))]
+        )
+    return _markdown(head, body)
+
+
+def _forced_table(found: Rows) -> str:
+    lengths = list(next(iter(next(iter(found.values())).values()))["forced"])
+    head = ["", *(f"{length} tokens" for length in lengths)]
+    body = [[NAMES[arm], *(Estimate(_forced(rows, int(n))).share for n in lengths)] for arm, rows in found.items()]
+    return _markdown(head, body)
+
+
+def _curve(rows: Mapping[int, Row]) -> list[tuple[float, float]]:
+    lengths = next(iter(rows.values()))["forced"]
+    return [(float(length), Estimate(_forced(rows, int(length))).value) for length in lengths]
+
+
+def _right(rows: Mapping[int, Row], name: str, budget: str) -> NDArray[np.float64]:
+    return _letters([row["decoders"][name][budget]["right"] for row in rows.values()])
+
+
+def _forced(rows: Mapping[int, Row], length: int) -> NDArray[np.float64]:
+    return _letters([row["forced"][str(length)]["right"] for row in rows.values()])
+
+
+def _letters(columns: Sequence[str]) -> NDArray[np.float64]:
+    """
+    >>> _letters(["10-"])
+    array([[ 1.,  0., nan]])
+    """
+    return np.array([[{"1": 1.0, "0": 0.0}.get(letter, np.nan) for letter in column] for column in columns])
+
+
+def _first(rows: Mapping[int, Row]) -> str:
+    return next(iter(next(iter(next(iter(rows.values()))["decoders"].values()))))
+
+
+def _last(rows: Mapping[int, Row]) -> str:
+    return list(next(iter(next(iter(rows.values()))["decoders"].values())))[-1]
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in body)]
+    return "\n".join(lines)

@@ -1,0 +1,213 @@
+"""What do tokens buy at inference: before training, after it, with entropy kept, and without any thinking?
+
+    python -m forkpoint.studies.inference                 # decodes what has no row yet, and writes the page
+    python -m forkpoint.studies.inference --minutes 30    # begins no policy after half an hour; a second call goes on
+    python -m forkpoint.studies.inference --write         # docs/studies/inference.md from the rows there are
+
+Every decoder at four budgets on the same 300 held-out problems, by four policies: the shipped one (``start``), that
+after GRPO (``grpo``), that whose entropies ``fork_thermostat`` held (``kept``), and one of the same shape that was
+taught answers without thinking (``direct``). The trained ones are those of ``forkpoint.studies.methods``, a seed each;
+the other two are one policy each, and seeds are those of the draws.
+"""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from forkpoint.config import Setting
+from forkpoint.decoders import build
+from forkpoint.policies import TINY
+from forkpoint.recipes._decode_summary import right
+from forkpoint.recipes.decode import Compared, Comparison, decode
+from forkpoint.record.checkpoints import newest
+from forkpoint.record.documents import write_bytes
+from forkpoint.studies._inference_page import write_page
+from forkpoint.studies._pieces import Row, commit, rounded
+
+ARMS = ("start", "grpo", "kept", "direct")
+TRAINED = {"grpo": "grpo", "kept": "fork_thermostat"}
+SEEDS = 3
+PROBLEMS = 300
+BUDGETS = (64, 128, 256, 512)
+LENGTHS = (8, 16, 24, 32, 48, 64, 96)
+"""of forced thinking, in tokens; the policy's own is about 18"""
+METHODS = (
+    *("greedy", "sample", "soft_thinking", "randomised_soft_thinking", "swi_reasoning", "entropy_stop"),
+    *("parallel_vote", "randomised_soft_thinking+parallel_vote", "entropy_stop+parallel_vote"),
+    *("deep_confidence", "cot_decoding", "entropy_branching", "tree_expansion", "abstractions"),
+)
+SETTINGS: dict[str, Setting] = {
+    # one way to draw for all; completions as long as in training
+    "temperature": 0.6,
+    "top_p": 0.95,
+    "top_k": 0.0,
+    "max_tokens": 56.0,
+    # rules that count tokens, for thoughts of twenty tokens instead of thousands
+    "window": 8.0,
+    "deep_confidence.warmup": 3.0,
+    "deep_confidence.wave": 2.0,
+    "swi_reasoning.dwell": 4.0,
+    "entropy_branching.segment": 8.0,
+    "entropy_branching.threshold": 0.5,
+    "entropy_branching.beams": 2.0,
+    "entropy_branching.expansions": 2.0,
+    "tree_expansion.chains": 2.0,
+    "tree_expansion.continuations": 4.0,
+    "abstractions.m": 4.0,
+    "abstractions.k": 64.0,
+    "abstractions.opening": 6.0,
+}
+"""what is not a decoder's default; chosen before any of these rows and not changed after"""
+
+ROWS = Path("benchmarks/results/study-inference")
+RUNS = Path("runs/study-inference")
+TRAINED_RUNS = Path("runs/study-methods")
+PAGE = Path("docs/studies/inference.md")
+
+
+class Scale(NamedTuple):
+    """How much is decoded."""
+
+    problems: int = PROBLEMS
+    budgets: tuple[int, ...] = BUDGETS
+    lengths: tuple[int, ...] = LENGTHS
+    methods: tuple[str, ...] = METHODS
+
+
+def inference(
+    only: str = "", seeds: int = SEEDS, minutes: float = math.inf, rows: Path = ROWS, out: Path = RUNS, *, scale: Scale
+) -> list[str]:
+    """Decode what has no row in ``rows`` yet; ``only`` names arms, by commas. Returns what is missing, and why."""
+    end = time.monotonic() + 60 * minutes
+    arms = [name.strip() for name in only.split(",") if name.strip()] or list(ARMS)
+    missing = []
+    for seed in range(seeds):
+        for arm in arms:
+            path = rows / f"{arm}-{seed}.json"
+            if path.exists() or time.monotonic() > end:
+                continue
+            try:
+                row = make_row(arm, seed, policy_of(arm, seed, out), out, scale)
+            except ValueError as error:
+                missing.append(f"{arm}-{seed}: {error}")
+                continue
+            rows.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, json.dumps(rounded(row)).encode() + b"\n")
+            print(f"{path.stem}: done", flush=True)
+    return missing
+
+
+def policy_of(arm: str, seed: int, out: Path = RUNS) -> str:
+    """Where the policy of an arm lies. Raises ValueError with what makes it, where it is not there."""
+    if arm == "start":
+        return TINY
+    if arm == "direct":
+        folder = out / "direct"
+        if not (folder / "config.json").exists():
+            made = f"python -m forkpoint.recipes.tiny_policy --out {folder} --recipe.no-thinks"
+            raise ValueError(f"{folder}: not there; {made} makes it")
+        return str(folder.absolute())
+    if arm not in TRAINED:
+        raise ValueError(f"no arm {arm!r}; there is {', '.join(ARMS)}")
+    run = TRAINED_RUNS / f"{TRAINED[arm]}-{seed}"
+    found = newest(run / "checkpoints").folder if (run / "checkpoints").is_dir() else None
+    if found is None:
+        made = f"python -m forkpoint.studies.methods --only {TRAINED[arm]}"
+        raise ValueError(f"{run}: no complete checkpoint; {made} makes it")
+    return str(found.absolute())
+
+
+def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
+    """Both comparisons of one policy: decoders against budgets, and lengths of forced thinking."""
+    began = time.process_time()
+    about: dict[str, Any] = {"model": model, "problems": scale.problems, "seed": seed}
+    settings = {key: value for key, value in SETTINGS.items() if applies(key, scale.methods)}
+    compared = decode(
+        Comparison(methods=scale.methods, budgets=scale.budgets, settings=settings, **about), out / f"{arm}-{seed}"
+    )
+    forced = decode(
+        Comparison(
+            methods=tuple(f"think-{length}=budget_forcing" for length in scale.lengths),
+            budgets=(max(scale.lengths) + 60,),
+            settings={f"think-{length}.length": float(length) for length in scale.lengths},
+            **about,
+        ),
+        out / f"{arm}-{seed}-forced",
+    )
+    return {
+        "arm": arm,
+        "seed": seed,
+        "commit": commit(),
+        "cpu_s": time.process_time() - began,
+        "problems": scale.problems,
+        "settings": {name: dict(made.settings) for name, made in compared.asked.decoders().items()},
+        "decoders": {
+            name: {str(budget): _cell(compared, name, budget) for budget in scale.budgets}
+            for name in compared.asked.names
+        },
+        "forced": {str(length): _cell(forced, f"think-{length}", forced.asked.budgets[0]) for length in scale.lengths},
+    }
+
+
+def applies(key: str, methods: Sequence[str]) -> bool:
+    """Whether one of the decoders has the setting.
+
+    >>> applies("deep_confidence.warmup", ["greedy"]), applies("temperature", ["greedy", "sample"])
+    (False, True)
+    """
+    name, _, setting = key.rpartition(".")
+    return any(setting in build(method).settings for method in methods if name in ("", method))
+
+
+def _cell(compared: Compared, name: str, budget: int) -> Row:
+    """Verdicts as one letter each, and means over problems."""
+    rows = compared.of(name, budget)
+    letters = {1.0: "1", 0.0: "0"}
+    tokens = [row["prompt"] + row["reread"] + row["kept"] + row["discarded"] for row in rows]
+    answers = [row["answer"] for row in rows]
+    return {
+        "right": "".join(letters.get(float(value), "-") for value in right(rows)),
+        "tokens": sum(tokens) / len(rows),
+        "discarded": sum(row["discarded"] for row in rows) / len(rows),
+        "answered": sum(answer is not None for answer in answers) / len(rows),
+        "entropy": _mean([row["entropy"] for row in rows]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+def collected(rows: Path = ROWS) -> dict[str, dict[int, Row]]:
+    """Arm -> seed -> row, of the rows there are."""
+    found: dict[str, dict[int, Row]] = {}
+    for path in sorted(rows.glob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(row["arm"], {})[row["seed"]] = row
+    return {arm: found[arm] for arm in ARMS if arm in found}
+
+
+if __name__ == "__main__":
+    import sys
+
+    import tyro
+
+    def main(
+        only: str = "",
+        seeds: int = SEEDS,
+        minutes: float = math.inf,
+        rows: Path = ROWS,
+        out: Path = RUNS,
+        page: Path = PAGE,
+        write: bool = False,
+    ) -> None:
+        """Decode what has no row in ``rows`` yet, and write ``page``; with ``write`` only that."""
+        missing = [] if write else inference(only, seeds, minutes, rows, out, scale=Scale())
+        print(write_page(page, collected(rows)))
+        sys.exit("\n".join(missing) if missing else 0)
+
+    tyro.cli(main)
