@@ -21,10 +21,12 @@ def test_both_set_points_are_reached_and_held(held):
         assert (abs(curve[late] - target) < 0.1 * target).all()
 
 
-def test_after_a_disturbance_it_comes_back_though_the_knob_was_at_its_bound(held):
+@pytest.mark.parametrize("gain", [4.0, 8.0])
+def test_after_a_disturbance_it_comes_back_also_where_the_knob_was_at_its_bound(gain):
+    held = respond(build("fork_thermostat", gain=gain, **TARGETS), seed=0, steps=310, disturbed=DISTURBED)
     after = slice(DISTURBED - 1, None)
     assert held.fork[after][0] < 0.9 * TARGETS["target_fork"], "the disturbance is felt"
-    assert held.tilt[after].max() == 1.0, "the knob saturates"
+    assert (held.tilt[after].max() == 1.0) == (gain == 8.0), "the knob saturates under the larger gain"
     late = slice(-30, None)
     assert held.fork[late] == pytest.approx(TARGETS["target_fork"], rel=0.1)
     assert held.execution[late] == pytest.approx(TARGETS["target_execution"], rel=0.1)

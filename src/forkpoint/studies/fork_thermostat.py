@@ -19,6 +19,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from forkpoint.config import RunConfig
+from forkpoint.methods import build
 from forkpoint.recipes.demo import DEMO
 from forkpoint.studies._pieces import Piece, Row, row_of, run_pieces
 from forkpoint.studies._thermostat_page import write_page
@@ -58,7 +59,11 @@ def mean_piece(
     choice: str, seed: int, held: Row, *, base: RunConfig = LONG, out: Path = RUNS, samples: int = SAMPLES
 ) -> Piece:
     """One number held: the mean entropy over the last third of the run ``held``."""
-    settings = {"end": round(last_third(held, "entropy/full"), 4), "steps": SETTLING, "shape": "linear"}
+    end = round(last_third(held, "entropy/full"), 4)
+    # the same gains as the thermostat's, which are shares of a set-point
+    own = build("fork_thermostat").settings
+    gains = {name: round(float(own[name]) / end, 4) for name in ("gain", "integral_gain")}
+    settings = {"end": end, "steps": SETTLING, "shape": "linear", **gains}
     return _piece(f"mean-{choice}-{seed}", "entropy_budget", settings, seed, base=base, out=out, samples=samples)
 
 

@@ -146,7 +146,7 @@ def step_response(seeds: int) -> Finding:
     """No control, then the thermostat at its own gains, at ones close to the edge, and beyond it."""
     arms: dict[str, Method] = {"GRPO": build("grpo")}
     for name, factor in {"thermostat": 1.0, "gains x 4": 4.0, "gains x 40": 40.0}.items():
-        arms[name] = build("fork_thermostat", gain=5.0 * factor, integral_gain=0.1 * factor, **TARGETS)
+        arms[name] = build("fork_thermostat", gain=4.0 * factor, integral_gain=0.1 * factor, **TARGETS)
     measured = [gain(seed=seed) for seed in range(seeds)]
     table = {"measured": {
         "drift of fork entropy, nats per step": Spread.of([one[0] for one in measured]),
@@ -156,7 +156,8 @@ def step_response(seeds: int) -> Finding:
     for name, method in arms.items():
         table[name] = _answers([respond(method, seed=seed) for seed in range(seeds)])
         if "gain" in method.settings:
-            gains = float(method.settings["gain"]), float(method.settings["integral_gain"])
+            # of the forks, whose gain was measured; the method's are shares of the set-point
+            gains = [float(method.settings[name]) / TARGETS["target_fork"] for name in ("gain", "integral_gain")]
             table[name]["pole radius, predicted"] = Spread.of([radius(one[1], *gains) for one in measured])
     command = f"python -m forkpoint.studies.step_response --seeds {seeds}"
     return Finding("two set-points are reached and held by one linear knob each", command, table)
