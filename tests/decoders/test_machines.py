@@ -11,9 +11,10 @@ from forkpoint.decoders import Ask, build, load_policy
 from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._machine import Look
 from forkpoint.decoders._next import Next, Warp, pick
+from forkpoint.decoders._stops import ColdStop
 from forkpoint.decoders.entropy_stop import thresholds
 from forkpoint.decoders.randomised_soft_thinking import dirichlet, gumbel_softmax
-from forkpoint.decoders.soft_thinking import ColdStop, SoftThinking
+from forkpoint.decoders.soft_thinking import SoftThinking
 from forkpoint.draws import uniform
 from forkpoint.tasks import Thinking
 

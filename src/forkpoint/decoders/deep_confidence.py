@@ -26,13 +26,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
-
 from forkpoint.decoders._confidence import Score, bar, score_of, token_confidence
 from forkpoint.decoders._decoder import Ask, Decode, Decoded, Decoder, Trace, decoder
 from forkpoint.decoders._machine import Action, Look, State
 from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._policy import Policy
+from forkpoint.decoders._stops import GroupMean
 from forkpoint.decoders._vote import voted
 from forkpoint.decoders._waves import More, waves
 
@@ -91,14 +90,12 @@ class Confident:
     k: int
 
     def init(self, num: int, policy: Policy) -> State:
-        return {"recent": torch.zeros(num, self.window, dtype=torch.double, device=policy.model.device)}
+        return {"recent": GroupMean(self.window).recent(num).to(policy.model.device)}
 
     def step(self, state: State, look: Look) -> tuple[State, Action]:
-        confidence = token_confidence(look.next.raw_logp, self.k)
-        recent = state["recent"].clone()
-        recent[:, look.at % self.window] = confidence.double()
-        full = look.at + 1 >= self.window
-        stop = (recent.mean(-1) < look.row["threshold"]) & full
+        confidence, group = token_confidence(look.next.raw_logp, self.k), GroupMean(self.window)
+        recent = group.add(state["recent"], look.at, confidence.double())
+        stop = group.below(recent, look.at, look.row["threshold"])
         return {"recent": recent}, Action(look.next.draw(look.luck()), stop=stop, confidence=confidence)
 
 

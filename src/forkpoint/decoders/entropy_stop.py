@@ -24,6 +24,7 @@ from forkpoint.decoders._decoder import Decoder, decoder
 from forkpoint.decoders._machine import Action, Look, State, single
 from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._policy import Policy
+from forkpoint.decoders._stops import StepMean
 from forkpoint.decoders._words import ends
 
 
@@ -42,36 +43,25 @@ def entropy_stop(
 
     The default threshold is no paper's: calibrate it with ``thresholds``.
     """
-    return single(EntropyStop(Warp(temperature, top_k, top_p, min_p), threshold, window, entropy), thinks=True)
+    warp = Warp(temperature, top_k, top_p, min_p)
+    return single(EntropyStop(warp, StepMean(threshold, window), entropy), thinks=True)
 
 
 @dataclass(frozen=True)
 class EntropyStop:
     warp: Warp
-    threshold: float
-    window: int
+    rule: StepMean
     reads: Entropy
-
-    def __post_init__(self) -> None:
-        if self.threshold < 0 or self.window < 1:
-            raise ValueError(
-                f"threshold={self.threshold}, window={self.window}: an entropy in nats, at least 0, and a number of "
-                "tokens, at least 1"
-            )
 
     def init(self, num: int, policy: Policy) -> State:
         device = policy.model.device
         return {"sum": torch.zeros(num, device=device), "tokens": torch.zeros(num, dtype=torch.long, device=device)}
 
     def step(self, state: State, look: Look) -> tuple[State, Action]:
-        # the step that is over decides before the next token is taken
-        full = state["tokens"] >= self.window
-        over = look.thinking & look.free & full & (state["sum"] <= self.threshold * self.window)
         counted = look.thinking & look.free
-        begun = torch.where(full, 0.0, state["sum"]), torch.where(full, 0, state["tokens"])
-        entropy = torch.where(counted, look.next.entropy(self.reads), 0.0)
-        state = {"sum": begun[0] + entropy, "tokens": begun[1] + counted}
-        return state, Action(look.next.draw(look.luck()), put=ends(look, over))
+        over = counted & self.rule.over(state["sum"], state["tokens"])
+        total, tokens = self.rule.count(state["sum"], state["tokens"], look.next.entropy(self.reads), counted)
+        return {"sum": total, "tokens": tokens}, Action(look.next.draw(look.luck()), put=ends(look, over))
 
 
 class Thresholds(NamedTuple):

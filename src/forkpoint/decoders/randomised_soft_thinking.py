@@ -22,8 +22,9 @@ from torch import Tensor
 from forkpoint.decoders._decoder import Decoder, decoder
 from forkpoint.decoders._machine import Look, Mixture, single
 from forkpoint.decoders._next import Entropy, Warp
+from forkpoint.decoders._stops import ColdStop
 from forkpoint.decoders._words import Answer, heaviest
-from forkpoint.decoders.soft_thinking import ColdStop, SoftThinking
+from forkpoint.decoders.soft_thinking import SoftThinking
 from forkpoint.draws import token_hash
 
 Noise = Literal["gumbel", "dirichlet"]

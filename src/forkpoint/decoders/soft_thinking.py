@@ -18,13 +18,12 @@ it comes close to that with more (arXiv:2508.03440). A patience of 256 never end
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from forkpoint.decoders._decoder import Decoder, decoder
 from forkpoint.decoders._machine import Action, Look, Mixture, State, one_hot_unless, single
 from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._policy import Policy
+from forkpoint.decoders._stops import ColdStop
 from forkpoint.decoders._words import Answer, answered, ends, heaviest
 
 
@@ -44,33 +43,6 @@ def soft_thinking(
     """One completion. max_topk >= 1; Cold Stop is off where threshold is 0; ``entropy`` is what it reads."""
     warp = Warp(temperature, top_k, top_p, min_p)
     return single(SoftThinking(warp, max_topk, ColdStop(threshold, patience), answer, entropy), thinks=True)
-
-
-@dataclass(frozen=True)
-class ColdStop:
-    """Ends thinking after ``patience`` steps in a row whose entropy is below ``threshold``."""
-
-    threshold: float
-    patience: int
-
-    def __post_init__(self) -> None:
-        if self.patience < 1 or self.threshold < 0:
-            raise ValueError(
-                f"threshold={self.threshold}, patience={self.patience}: an entropy in nats, at least 0, "
-                "and a number of steps, at least 1"
-            )
-
-    def count(
-        self, before: Int[Tensor, " N"], entropy: Float[Tensor, " N"], counts: Bool[Tensor, " N"]
-    ) -> Int[Tensor, " N"]:
-        """How many steps in a row it has been below; where ``counts`` is false as before.
-
-        >>> stop, count = ColdStop(0.01, 3), torch.tensor([0])
-        >>> for h in (0.3, 0.005, 0.004, 0.02, 0.001, 0.002, 0.003):
-        ...     count = stop.count(count, torch.tensor([h]), torch.tensor([True])); print(int(count), end=" ")
-        0 1 2 0 1 2 3
-        """
-        return torch.where(counts, torch.where(entropy < self.threshold, before + 1, 0), before)
 
 
 @dataclass(frozen=True)
@@ -95,7 +67,7 @@ class SoftThinking:
         cold = self.cold.count(state["cold"], look.next.entropy(self.reads), soft)
         # the end of thinking is read as itself, and so is what follows
         mixture = one_hot_unless(soft & ~look.ends_thinking(token), token, ids, weights)
-        return {"cold": cold}, Action(token, mixture, ends(look, soft & (cold >= self.cold.patience)))
+        return {"cold": cold}, Action(token, mixture, ends(look, soft & self.cold.over(cold)))
 
     def mixture(self, look: Look) -> Mixture:
         """The next input's ids and weights, the heaviest first."""
