@@ -20,6 +20,7 @@ from forkpoint.decoders._decoder import Ask, Decode, Decoded, Decoder, Finish, T
 from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._next import Entropy, Next, Warp
 from forkpoint.decoders._policy import Markers, Policy
+from forkpoint.decoders._thinking import thinks_after
 from forkpoint.decoders._vote import voted
 from forkpoint.draws import token_hash, uniform
 
@@ -123,9 +124,12 @@ def single(machine: Machine, *, thinks: bool = False) -> Decoder:
 def complete(asked: Decode, machine: Machine, rows: Sequence[Row]) -> list[Trace]:
     """A trace for each row, in order; ``asked.rows`` of them side by side, those of a problem together.
 
-    A row ends where the model's context does. Raises ValueError where prompt and prefix leave it no token.
+    A row ends where the model's context does. Raises ValueError where prompt and prefix leave it no token. What an
+    engine decodes, it completes.
     """
     rows = [row._replace(limit=min(row.limit, asked.room(row.ask, len(row.prefix)))) for row in rows]
+    if asked.policy.engine is not None:
+        return asked.policy.engine(asked, machine, rows)
     parts = (rows[i : i + asked.rows] for i in range(0, len(rows), asked.rows))
     return list(chain.from_iterable(_Batch(asked, machine, part).traces() for part in parts))
 
@@ -145,7 +149,7 @@ class _Batch:
         )
         self._identity = identity.view(np.int64)
         starts = [len(row.ask.prompt) for row in rows]
-        begun = [_thinks_after(self._markers, *pair) for pair in zip(prompts, starts, strict=True)]
+        begun = [thinks_after(self._markers, *pair) for pair in zip(prompts, starts, strict=True)]
         self._state: State = machine.init(len(rows), asked.policy)
         self._loop: State = {
             "row": torch.arange(len(rows), device=device),
@@ -287,31 +291,3 @@ def _tails(markers: Markers | None, prompts: Sequence[tuple[int, ...]]) -> Int[T
 
 def _ends_with(tail: Int[Tensor, "N Q"], marker: tuple[int, ...]) -> Bool[Tensor, " N"]:
     return (tail[:, tail.shape[1] - len(marker) :] == torch.tensor(marker, device=tail.device)).all(1)
-
-
-def thought(markers: Markers | None, prompt: Sequence[int], ids: Sequence[int]) -> int:
-    """How many of a completion's tokens are thinking: those that it takes while it thinks."""
-    return sum(list(_thinking(markers, (*prompt, *ids), len(prompt)))[len(prompt) : -1])
-
-
-def _thinks_after(markers: Markers | None, ids: tuple[int, ...], prompt: int) -> bool:
-    """Whether a row that has read these ids thinks: it does from the start where no marker begins it."""
-    *_, last = _thinking(markers, ids, prompt)
-    return last
-
-
-def _thinking(markers: Markers | None, ids: tuple[int, ...], prompt: int) -> Iterator[bool]:
-    """Whether it thinks after none of its ids, after the first, and so on."""
-    thinking = markers is not None and not markers.begin
-    yield thinking
-    for end in range(1, len(ids) + 1):
-        if markers is not None and markers.begin and _ended_by(ids, end, markers.begin):
-            thinking = True
-        elif markers is not None and (end > prompt or markers.begin):
-            over = [markers.end, *markers.given_up]
-            thinking = thinking and not any(marker and _ended_by(ids, end, marker) for marker in over)
-        yield thinking
-
-
-def _ended_by(ids: tuple[int, ...], end: int, marker: tuple[int, ...]) -> bool:
-    return ids[max(0, end - len(marker)) : end] == marker

@@ -1,6 +1,6 @@
 """A causal LM as a decoder sees it: which ids it may draw, where its answers end, and what marks its thinking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +51,8 @@ class Policy:
     markers: Markers | None
     """None where the model has no thinking phase that a decoder could end"""
     meter: Meter = field(default_factory=Meter)
+    engine: Callable[..., Any] | None = None
+    """what completes rows in place of the model: ``complete``'s arguments and result"""
 
     @property
     def bytes_per_position(self) -> int:
@@ -104,12 +106,14 @@ def policy_of(model: Any, tokenizer: Any, thinking: Thinking | None = None) -> P
         raise ValueError("neither its config nor its tokenizer names an end token, so no completion would end")
     known = tokenizer.get_vocab()
     thinking = thinking or (CHAT if CHAT.end in known else None)
-    markers = thinking and _markers(tokenizer, thinking)
+    markers = thinking and markers_of(tokenizer, thinking)
     context = getattr(config, "max_position_embeddings", None)
     return Policy(model.eval(), tokenizer, tokens, tuple(sorted(ends)), context, markers or None)
 
 
-def _markers(tokenizer: Any, thinking: Thinking) -> Markers:
+def markers_of(tokenizer: Any, thinking: Thinking = CHAT) -> Markers:
+    """The ids of a task's markers. Raises ValueError where the tokenizer does not know one that must be there."""
+
     def ids(text: str) -> tuple[int, ...]:
         found = tuple(tokenizer.encode(text, add_special_tokens=False)) if text else ()
         return () if tokenizer.unk_token_id in found else found

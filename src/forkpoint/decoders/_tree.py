@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from forkpoint.decoders._decoder import Ask, Decode, Finish, Trace
-from forkpoint.decoders._machine import thought
 from forkpoint.decoders._scores import Final, Scorer, judged, weights
+from forkpoint.decoders._thinking import thought
 from forkpoint.draws import token_hash
 
 
