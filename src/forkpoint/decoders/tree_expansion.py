@@ -20,7 +20,7 @@ more than samples do.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from forkpoint.decoders._decoder import Ask, Decode, Decoded, Decoder, Spent, Trace, decoder
 from forkpoint.decoders._forks import Fork, grow
@@ -42,6 +42,7 @@ def tree_expansion(
     continuations: int = 2,
     rounds: int = 1,
     by: By = "surprisal",
+    threshold: float = 0.0,
     max_tokens: int = 1024,
     temperature: float = 1.2,
     top_k: int = 0,
@@ -51,20 +52,24 @@ def tree_expansion(
 ) -> Decoder:
     """The plurality of a forest's leaves. Counts are at least 1, ``rounds`` may be 0: then it is a vote of chains.
 
-    ``max_tokens`` of one leaf from its root. ``entropy`` is what ``by="entropy"`` ranks by.
+    ``max_tokens`` of one leaf from its root. ``entropy`` is what ``by="entropy"`` ranks by; below ``threshold`` nats of
+    either no token is branched at.
     """
+    if threshold < 0:
+        raise ValueError(f"threshold={threshold}: a surprisal or an entropy in nats, at least 0")
     if min(chains, positions, continuations, max_tokens) < 1 or rounds < 0:
         raise ValueError(
             f"chains={chains}, positions={positions}, continuations={continuations}, max_tokens={max_tokens}, "
             f"rounds={rounds}: each is a count, at least 1, and rounds at least 0"
         )
     machine = Sample(Warp(temperature, top_k, top_p, min_p), entropy)
+    choice = Choice(positions, continuations, by, threshold)
 
     def run(asked: Decode) -> list[Decoded]:
         roots = waves(asked, machine, max_tokens, at_most(chains))
         forests = [_Forest(ask, traces) for ask, traces in zip(asked.asks, roots, strict=True)]
         for _ in range(rounds):
-            forks = [forest.forks(positions, continuations, by, asked.policy.markers is None) for forest in forests]
+            forks = [forest.forks(choice, asked.policy.markers is None) for forest in forests]
             left = [asked.budget - Spent.of(len(forest.ask.prompt), forest.leaves).total for forest in forests]
             grown = grow(asked, machine, max_tokens, forks, left, [len(forest.leaves) for forest in forests])
             for forest, new in zip(forests, grown, strict=True):
@@ -72,6 +77,15 @@ def tree_expansion(
         return [voted(forest.ask, forest.leaves) for forest in forests]
 
     return Decoder(run, entropy)
+
+
+class Choice(NamedTuple):
+    """Where a round branches, and how often."""
+
+    positions: int
+    continuations: int
+    by: By
+    threshold: float
 
 
 class _Forest:
@@ -83,23 +97,24 @@ class _Forest:
         self._roots = len(roots)
         self._branched: set[tuple[int, int]] = set()
 
-    def forks(self, positions: int, continuations: int, by: By, everywhere: bool) -> list[Fork]:
+    def forks(self, choice: Choice, everywhere: bool) -> list[Fork]:
         """The next round's: every tree's first choice, then every tree's second ..."""
-        trees = [
-            self._choices(tree, by, everywhere)[:positions] for tree in dict.fromkeys(t.source for t in self.leaves)
-        ]
+        numbers = dict.fromkeys(leaf.source for leaf in self.leaves)
+        trees = [self._choices(tree, choice, everywhere)[: choice.positions] for tree in numbers]
         chosen = [place for rank in zip_longest(*trees) for place in rank if place is not None]
         self._branched.update(chosen)
-        return [Fork(self.ask, continuations, self.leaves[i].ids[:at], self.leaves[i].source) for i, at in chosen]
+        return [
+            Fork(self.ask, choice.continuations, self.leaves[i].ids[:at], self.leaves[i].source) for i, at in chosen
+        ]
 
-    def _choices(self, tree: int, by: By, everywhere: bool) -> list[tuple[int, int]]:
+    def _choices(self, tree: int, choice: Choice, everywhere: bool) -> list[tuple[int, int]]:
         """Leaf and place of every token that may be branched at, the least certain first."""
         found = [
             (-value, i, at)
             for i, leaf in enumerate(self.leaves)
             if leaf.source == tree
-            for at, value in uncertainties(leaf, by, everywhere, root=i < self._roots)
-            if (i, at) not in self._branched
+            for at, value in uncertainties(leaf, choice.by, everywhere, root=i < self._roots)
+            if value >= choice.threshold and (i, at) not in self._branched
         ]
         return [(i, at) for _, i, at in sorted(found)]
 
