@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what puts them together
     "significance": set(),
     "decoders": {"draws", "policies", "tasks"},
+    "engines": {"decoders", "tasks"},
     "trainers": TENSORS | RUNS | PROBLEMS | {"controllers", "alarms"},
     "recipes": TENSORS | RUNS | PROBLEMS | INFERENCE | {"controllers", "trainers", "report", "progress"},
     "studies": TENSORS | RUNS | PROBLEMS | INFERENCE | {"controllers", "trainers", "report", "progress", "recipes"},
@@ -157,11 +158,16 @@ def test_torch_stays_out_of_what_a_laptop_without_it_uses(path: Path):
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if area(p) == "trainers"], ids=lambda p: p.relative_to(SRC).as_posix()
+    "path", [p for p in FILES if area(p) in {"trainers", "engines"}], ids=lambda p: p.relative_to(SRC).as_posix()
 )
-def test_outside_trainers_are_imported_when_used_and_not_before(path: Path):
+def test_outside_trainers_and_engines_are_imported_when_used_and_not_before(path: Path):
     tops = {name.partition(".")[0] for name in imports(path, at_import_time(parsed(path)))}
     assert tops & {"trl", "verl", "vllm", "ray"} == set()
+
+
+def test_vllm_is_imported_in_one_file():
+    found = {path.name for path in FILES if "vllm" in {name.partition(".")[0] for name in imports(path, parsed(path))}}
+    assert found <= {"vllm.py"}
 
 
 def test_the_command_line_imports_its_verbs_when_they_run():
