@@ -41,11 +41,12 @@ class Points(NamedTuple):
 
 
 CHOICES = {
-    "alive": Points(round(0.9 * START["fork"], 4), round(START["execution"], 4)),
+    "alive": Points(round(0.9 * START["fork"], 4), round(2 * START["execution"], 4)),
     "reverse": Points(round(0.4 * START["fork"], 4), round(4 * START["execution"], 4)),
 }
-"""forks kept near the start and mechanics as quiet as there, where plain training goes to about 0.6 and 3 times the
-start in 160 steps; and the reverse. Fixed by the start alone, before any controlled run"""
+"""forks kept near the start and mechanics fairly quiet, where plain training goes to about 0.6 and 3 times the start in
+160 steps; and the reverse. Mechanics as quiet as at the start, which was asked for first, are out of reach: the tilt
+stays at its bound (docs/LOG.md)"""
 
 
 def held_piece(choice: str, seed: int, *, base: RunConfig = LONG, out: Path = RUNS, samples: int = SAMPLES) -> Piece:
