@@ -62,7 +62,7 @@ def test_the_recorded_coefficient_is_what_the_law_makes_of_the_recorded_entropy(
 
 
 def test_both_thermostats_turn_their_own_knob(managed, train, tmp_path):
-    settings = {"target_fork": 1.5, "target_execution": 0.0, "gain": 0.5}
+    settings = {"target_fork": 1.5, "target_execution": 1e-3, "gain": 0.5}
     watched = {"prepare": lambda t: watch(t, out=tmp_path / "run", task=TASK)}
     train(managed("fork_thermostat", labels=TASK, **settings), **watched, **QUICK)
     rows = open_run(tmp_path / "run").metrics("train")
