@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from forkpoint import cli, exits
+from forkpoint.policies import TINY, fingerprint, load
 from forkpoint.recipes import decode as recipe
 from forkpoint.recipes._decode_page import decode_page
 from forkpoint.recipes._decode_summary import contrasts, points, right
 from forkpoint.recipes.decode import DOCUMENT, PROBLEMS, TIMES, Compared, Comparison, asked_for, decode
 from forkpoint.record.documents import read_document, write_document
+from forkpoint.tasks import Thinking
 
 SMALL = Comparison("tiny", methods=("greedy", "sample"), budgets=(40, 70), problems=6, settings={"temperature": 1.0})
 
@@ -136,6 +138,48 @@ def test_one_decoder_may_stand_there_twice_by_two_names(tmp_path):
     assert [row["method"] for row in found.rows] == ["cold"] * 6 + ["warm"] * 6
     assert [row["text"] for row in found.of("cold", 60)] != [row["text"] for row in found.of("warm", 60)]
     assert json.loads((tmp_path / DOCUMENT).read_text())["decoders"]["cold"]["temperature"] == 0.1
+
+
+def test_markers_of_ones_own_are_kept_with_the_rows(tmp_path):
+    thinking = Thinking(end="answer", again="try")
+    asked = Comparison("tiny", methods=("soft_thinking",), budgets=(60,), problems=4, thinking=thinking)
+    decode(asked, tmp_path)
+    stored = read_document(tmp_path / DOCUMENT)["asked"]["thinking"]
+    assert stored == {"end": "answer", "again": "try", "begin": "", "given_up": {}}
+    assert decode(asked, tmp_path).rows, "and are the same settings again"
+
+
+def test_prompts_go_through_the_chat_template_where_that_is_asked(tmp_path):
+    model, tokenizer = load(TINY)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}{% if add_generation_prompt %} try{% endif %}"
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    about = {"methods": ("greedy",), "budgets": (60,), "problems": 4}
+    found = decode(Comparison(str(tmp_path / "model"), chat=True, **about), tmp_path / "out")
+    plain = decode(Comparison(str(tmp_path / "model"), **about), tmp_path / "plain")
+    assert [row["prompt"] for row in found.rows] == [7] * 4 and [row["prompt"] for row in plain.rows] == [6] * 4
+    # greedy begins with "try" by itself: put into the prompt, it is missing from the text
+    assert [f"try {row['text']}" for row in found.rows] == [row["text"] for row in plain.rows]
+    with pytest.raises(ValueError, match="this tokenizer has no chat template; leave --chat out"):
+        decode(Comparison("tiny", chat=True, **about), tmp_path / "none")
+
+
+def test_times_count_what_the_model_did(tmp_path):
+    """A position holds 2,048 bytes: keys and values of four heads of 16 numbers in four layers, four bytes each."""
+    found = decode(Comparison("tiny", methods=("greedy",), budgets=(40,), problems=4), tmp_path)
+    (took,) = found.times
+    longest = max(row["kept"] for row in found.rows)
+    assert took["forwards"] == longest, "one for the prompts, and one for every token but the last"
+    assert took["cache_bytes"] % 2048 == 0 and 0 < took["cache_bytes"] / 2048 <= 4 * (6 + longest)
+    assert took["cpu_s"] > 0 and took["wall_s"] > 0
+
+
+def test_two_checkpoints_are_told_apart():
+    model, _ = load(TINY)
+    before = fingerprint(model)
+    assert before == fingerprint(load(TINY)[0])
+    next(iter(model.parameters())).data[0, 0] += 1e-3
+    assert fingerprint(model) != before
 
 
 # ---- what is said of it

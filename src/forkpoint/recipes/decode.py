@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,12 @@ class Comparison:
     @property
     def plain(self) -> Row:
         """As JSON has it."""
-        return json.loads(json.dumps(asdict(self), default=dict))
+        return json.loads(json.dumps(vars(self), default=_as_dict))
+
+
+def _as_dict(one: Any) -> Row:
+    # not dataclasses.asdict, which copies deeply and cannot copy a read-only mapping
+    return dict(one) if isinstance(one, Mapping) else vars(one)
 
 
 def asked_for(methods: str, budgets: str, think: tuple[str, str, str], **about: Any) -> Comparison:
@@ -124,7 +129,7 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     """Decode what ``out`` does not hold yet; writes all but the page.
 
     Raises ValueError, in one line, for an unknown decoder, task or setting, a model that cannot be decoded from, a
-    budget that a prompt uses up or that passes the model's context, and a folder with other settings or weights.
+    prompt that uses up the budget or the model's context, and a folder with other settings or weights.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
     if overwrite:
@@ -138,7 +143,13 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
     for name, budget, at in parts[len(times) :]:
         part = problems[at : at + PART]
-        made, took = _decoded(policy, replace(decoders[name], name=name), task, part, replace(asked, budgets=(budget,)))
+        asks = [_ask(policy, task, problem, asked.chat) for problem in part]
+        found, took = _timed(policy, replace(decoders[name], name=name), asks, budget, asked.seed)
+        verdicts = score(task, part, [one.text for one in found])
+        made = [
+            {"method": name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
+            for problem, verdict, one in zip(part, verdicts, found, strict=True)
+        ]
         _append(out / PROBLEMS, made)
         _append(out / TIMES, [took])
         rows, times = [*rows, *made], [*times, took]
@@ -148,27 +159,19 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     return Compared(asked, out, tuple(rows), tuple(times))
 
 
-def _decoded(
-    policy: Policy, decoder: Decoder, task: Task, problems: Sequence[Problem], asked: Comparison
-) -> tuple[list[Row], Row]:
-    """The rows of some problems at one budget, and what they took."""
-    (budget,) = asked.budgets
-    asks = [
-        Ask(p.id, policy.encode(p.prompt, chat=asked.chat), lambda text, p=p: task.answer(p, text)) for p in problems
-    ]
-    before, policy.meter.cached = replace(policy.meter), 0
+def _ask(policy: Policy, task: Task, problem: Problem, chat: bool) -> Ask:
+    return Ask(problem.id, policy.encode(problem.prompt, chat=chat), lambda text: task.answer(problem, text))
+
+
+def _timed(policy: Policy, decoder: Decoder, asks: Sequence[Ask], budget: int, seed: int) -> tuple[list[Decoded], Row]:
+    """What was decoded, and what it took of the machine."""
+    before, policy.meter.cached = policy.meter.forwards, 0
     began, wall = time.process_time(), time.perf_counter()
-    found = decoder.decode(policy, asks, budget, seed=asked.seed)
-    took = {"method": decoder.name, "budget": budget, "problems": len(problems)}
+    found = decoder.decode(policy, asks, budget, seed=seed)
+    took = {"method": decoder.name, "budget": budget, "problems": len(asks)}
     took |= {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - began}
-    took |= {"forwards": policy.meter.forwards - before.forwards}
-    took |= {"cache_bytes": policy.meter.cached * policy.bytes_per_position}
-    verdicts = score(task, problems, [one.text for one in found])
-    rows = [
-        {"method": decoder.name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
-        for problem, verdict, one in zip(problems, verdicts, found, strict=True)
-    ]
-    return rows, took
+    took |= {"forwards": policy.meter.forwards - before}
+    return found, took | {"cache_bytes": policy.meter.cached * policy.bytes_per_position}
 
 
 def _row(one: Decoded) -> Row:
