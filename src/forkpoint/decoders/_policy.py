@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from forkpoint.policies import load
+from forkpoint.policies import load, on_accelerator
 from forkpoint.tasks import Thinking
 
 CHAT = Thinking(end="</think>", again="Wait", begin="<think>")
@@ -85,7 +85,8 @@ class Policy:
 def load_policy(model: str, thinking: Thinking | None = None) -> Policy:
     """The policy ``tiny``, a folder or a Hub id; raises ValueError in one line where it cannot be decoded from."""
     try:
-        return policy_of(*load(model), thinking)
+        network, tokenizer = load(model)
+        return policy_of(on_accelerator(network), tokenizer, thinking)
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith("model ") else f"model {model!r}: {error}") from None
 

@@ -32,6 +32,13 @@ def load(model: str) -> tuple[Any, Any]:
     return network, tokenizer
 
 
+def on_accelerator(model: Any) -> Any:
+    """The model on the first GPU where there is one; where it lies else. Not tested on a GPU yet."""
+    import torch
+
+    return model.to("cuda") if torch.cuda.is_available() else model
+
+
 def fingerprint(model: Any) -> str:
     """crc32 over the first numbers of every parameter: tells one checkpoint from another without reading all of it."""
     crc = 0

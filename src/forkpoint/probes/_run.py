@@ -11,11 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers.utils.logging import disable_progress_bar
-
 from forkpoint import __version__, catalog
-from forkpoint.policies import fingerprint, load
+from forkpoint.policies import fingerprint, load, on_accelerator
 from forkpoint.probes import Reading, Samples, readings
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import Show, draw
@@ -59,7 +56,6 @@ def probe(
     for kind, function in (functions or {}).items():
         if function:
             plugged(kind, function)
-    disable_progress_bar()
     names = distinct([re.split(r"[\\/]", model.rstrip("\\/"))[-1] or model for model in models])
     folders = [out] if len(models) == 1 else [out / re.sub(r"[^\w.-]+", "-", name).strip("-") for name in names]
     return [
@@ -84,8 +80,7 @@ def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite:
         (folder / SAMPLES).unlink(missing_ok=True)
     _refuse_others(folder, asked)
     model, tokenizer = load(asked.model)
-    if torch.cuda.is_available():
-        model = model.to("cuda")
+    model = on_accelerator(model)
     about = _about(folder, asked, fingerprint(model))
     samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
     found = readings(samples, **functions)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -102,14 +101,12 @@ def make_trainer(config: RunConfig, task: Task, checkpoints: str) -> Any:
     import torch
     from datasets import Dataset
     from transformers import PrinterCallback
-    from transformers.utils.logging import disable_progress_bar
     from trl import GRPOConfig, GRPOTrainer
 
     from forkpoint.methods import build
     from forkpoint.policies import load
     from forkpoint.trainers.trl import manage
 
-    disable_progress_bar()
     if config.threads:
         torch.set_num_threads(config.threads)
     method = build(config.method, **config.settings)
@@ -175,11 +172,10 @@ class TaskReward:
 
 def quiet_libraries() -> None:
     """Keep the libraries' usage reports and chatter off in our commands; must run before they are imported."""
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "TRL_EXPERIMENTAL_SILENCE", "TRANSFORMERS_NO_ADVISORY_WARNINGS"):
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS", "TRL_EXPERIMENTAL_SILENCE"):
         os.environ.setdefault(name, "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # a rename announced between two libraries below us is not the user's to act on
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
