@@ -9,7 +9,7 @@ from forkpoint import catalog
 from forkpoint.policies import TINY
 from forkpoint.recipes.tiny_policy import demonstration
 from forkpoint.studies import inference as study
-from forkpoint.studies._inference_page import Estimate, write_page
+from forkpoint.studies._inference_page import estimate, write_page
 
 SMALL = study.Scale(problems=4, budgets=(40, 80), lengths=(8, 16), methods=("greedy", "soft_thinking", "parallel_vote"))
 
@@ -82,8 +82,8 @@ def cell(letters):
 
 
 def test_a_problem_without_a_verdict_is_left_out():
-    found = Estimate(np.array([[1.0, np.nan, 0.0], [1.0, 1.0, 0.0]]))
-    assert found.value == 0.5 and not found.sure
+    found = estimate(np.array([[1.0, np.nan, 0.0], [1.0, 1.0, 0.0]]))
+    assert found.mean == 0.5 and not found.excludes_zero
 
 
 def test_without_rows_the_page_says_how_to_make_them(tmp_path):

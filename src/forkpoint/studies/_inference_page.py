@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forkpoint.record.documents import write_bytes
-from forkpoint.studies._paired import DRAWS
+from forkpoint.studies._paired import Difference, paired
 from forkpoint.studies._pieces import Row
 from forkpoint.studies._svg import lines
 
@@ -21,28 +21,21 @@ NAMES = {
 }
 
 
-class Estimate:
-    """A mean over seeds and problems with its 95 % bootstrap interval over both, drawn alike for every table."""
+def estimate(table: NDArray[np.float64]) -> Difference:
+    """Of a table (seeds, problems): its mean with an interval over both, drawn alike for every table.
 
-    def __init__(self, table: NDArray[np.float64]) -> None:
-        """``table`` (seeds, problems); a problem without a verdict in one of them is nan and left out."""
-        table = table[:, np.isfinite(table).all(0)]
-        rng = np.random.default_rng(0)
-        seeds, problems = (rng.multinomial(n, [1 / n] * n, size=DRAWS) / n for n in table.shape)
-        means = np.einsum("ds,sp,dp->d", seeds, table, problems, optimize=True)
-        self.value = float(table.mean())
-        self.low, self.high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
+    A problem without a verdict in one of the seeds is nan, and left out.
+    """
+    there = table[:, np.isfinite(table).all(0)]
+    return paired(there, np.zeros_like(there))
 
-    @property
-    def sure(self) -> bool:
-        return self.low > 0 or self.high < 0
 
-    def __str__(self) -> str:
-        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+def _signed(one: Difference) -> str:
+    return f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
 
-    @property
-    def share(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+def _share(one: Difference) -> str:
+    return f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def write_page(page: Path, found: Rows) -> Path:
@@ -86,49 +79,50 @@ def _answers(found: Rows) -> Iterator[str]:
     """One sentence per question that the rows can answer, with the number it rests on."""
     for arm, rows in found.items():
         gain = _less(rows, "soft_thinking", "greedy", _last(rows))
-        yield f"Is soft thinking more than greedy, {NAMES[arm]}? {_verdict(gain)}: {gain}."
+        yield f"Is soft thinking more than greedy, {NAMES[arm]}? {_verdict(gain)}: {_signed(gain)}."
     for arm, rows in found.items():
         lengths = [int(length) for length in next(iter(rows.values()))["forced"]]
-        accuracy = [Estimate(_forced(rows, length)).value for length in lengths]
+        accuracy = [estimate(_forced(rows, length)).mean for length in lengths]
         best = lengths[int(np.argmax(accuracy))]
-        drop = Estimate(_forced(rows, lengths[-1]) - _forced(rows, best))
-        hurts = f"from there to {lengths[-1]} it changes by {drop}" if best != lengths[-1] else "it never falls"
+        drop = estimate(_forced(rows, lengths[-1]) - _forced(rows, best))
+        falls = best != lengths[-1]
+        hurts = f"from there to {lengths[-1]} it changes by {_signed(drop)}" if falls else "it never falls"
         yield f"Where does forced length start to hurt, {NAMES[arm]}? Accuracy is highest at {best} tokens; {hurts}."
     if {"start", "direct"} <= set(found):
         small, large = _first(found["start"]), _last(found["direct"])
-        direct = Estimate(_right(found["direct"], "parallel_vote", large))
-        thinks = Estimate(_right(found["start"], "greedy", small))
+        direct = estimate(_right(found["direct"], "parallel_vote", large))
+        thinks = estimate(_right(found["start"], "greedy", small))
         yield (
-            f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {direct.share}; the "
-            f"one that thinks has {thinks.share} from one greedy completion."
+            f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {_share(direct)}; the "
+            f"one that thinks has {_share(thinks)} from one greedy completion."
         )
     if {"grpo", "kept"} <= set(found):
         seeds = sorted(set(found["grpo"]) & set(found["kept"]))
         gains = {arm: _gain({seed: found[arm][seed] for seed in seeds}) for arm in ("grpo", "kept")}
-        difference = Estimate(gains["kept"] - gains["grpo"])
+        difference = estimate(gains["kept"] - gains["grpo"])
         yield (
-            f"Does entropy kept in training gain more from budget? Votes gain {Estimate(gains['kept'])} with it and "
-            f"{Estimate(gains['grpo'])} after plain GRPO, from the smallest budget to the largest: "
-            f"{_verdict(difference)}, the difference is {difference}."
+            f"Does entropy kept in training gain more from budget? Votes gain {_signed(estimate(gains['kept']))} with "
+            f"it and {_signed(estimate(gains['grpo']))} after plain GRPO, from the smallest budget to the largest: "
+            f"{_verdict(difference)}, the difference is {_signed(difference)}."
         )
     for arm, rows in found.items():
         if "abstractions" not in next(iter(rows.values()))["decoders"]:
             continue
         gain = _less(rows, "abstractions", "parallel_vote", _last(rows))
         asked = f"Do openings as abstractions beat plain samples at {_last(rows)} tokens, {NAMES[arm]}"
-        yield f"{asked}? {_verdict(gain)}: {gain}."
+        yield f"{asked}? {_verdict(gain)}: {_signed(gain)}."
 
 
-def _verdict(gain: Estimate) -> str:
-    return "not to be told" if not gain.sure else "yes" if gain.value > 0 else "no, it is worse"
+def _verdict(gain: Difference) -> str:
+    return "not to be told" if not gain.excludes_zero else "yes" if gain.mean > 0 else "no, it is worse"
 
 
 def _gain(rows: Mapping[int, Row]) -> NDArray[np.float64]:
     return _right(rows, "parallel_vote", _last(rows)) - _right(rows, "parallel_vote", _first(rows))
 
 
-def _less(rows: Mapping[int, Row], name: str, other: str, budget: str) -> Estimate:
-    return Estimate(_right(rows, name, budget) - _right(rows, other, budget))
+def _less(rows: Mapping[int, Row], name: str, other: str, budget: str) -> Difference:
+    return estimate(_right(rows, name, budget) - _right(rows, other, budget))
 
 
 def _table(rows: Mapping[int, Row]) -> str:
@@ -137,7 +131,7 @@ def _table(rows: Mapping[int, Row]) -> str:
     head = ["decoder", *(f"{budget} tokens" for budget in budgets), f"spent of {budgets[-1]}", "discarded"]
     body = []
     for name in one:
-        cells = [Estimate(_right(rows, name, budget)).share for budget in budgets]
+        cells = [_share(estimate(_right(rows, name, budget))) for budget in budgets]
         last = [row["decoders"][name][budgets[-1]] for row in rows.values()]
         body.append(
             [name, *cells, *(f"{np.mean([cell[key] for cell in last]):.0f}" for key in ("tokens", "discarded"))]
@@ -148,13 +142,13 @@ def _table(rows: Mapping[int, Row]) -> str:
 def _forced_table(found: Rows) -> str:
     lengths = list(next(iter(next(iter(found.values())).values()))["forced"])
     head = ["", *(f"{length} tokens" for length in lengths)]
-    body = [[NAMES[arm], *(Estimate(_forced(rows, int(n))).share for n in lengths)] for arm, rows in found.items()]
+    body = [[NAMES[arm], *(_share(estimate(_forced(rows, int(n)))) for n in lengths)] for arm, rows in found.items()]
     return _markdown(head, body)
 
 
 def _curve(rows: Mapping[int, Row]) -> list[tuple[float, float]]:
     lengths = next(iter(rows.values()))["forced"]
-    return [(float(length), Estimate(_forced(rows, int(length))).value) for length in lengths]
+    return [(float(length), estimate(_forced(rows, int(length))).mean) for length in lengths]
 
 
 def _right(rows: Mapping[int, Row], name: str, budget: str) -> NDArray[np.float64]:

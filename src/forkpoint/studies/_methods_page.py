@@ -206,7 +206,8 @@ def _about(found: Rows, start: Row) -> str:
         f"{config['temperature']:g}. Seeds change the order of problems and the draws; the policy is one. After "
         f"training: {problems} held-out problems x {start['samples']} samples, entropies on the same. "
         f"torch {packages.get('torch')}, TRL {packages.get('trl')}, {every[0]['environment']['cpus']} cores, "
-        f"{minutes.mean:.1f} minutes a run [{minutes.smallest:.1f}, {minutes.largest:.1f}], one thread each. "
+        f"{minutes.mean:.1f} minutes a run [{minutes.smallest:.1f}, {minutes.largest:.1f}] (of a run that was "
+        f"interrupted, the last part), one thread each, other jobs beside. "
         f"Commits {commits} (+ where the working tree differed)."
     )
 

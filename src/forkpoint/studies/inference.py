@@ -33,7 +33,7 @@ SEEDS = 3
 PROBLEMS = 300
 BUDGETS = (64, 128, 256, 512)
 LENGTHS = (8, 16, 24, 32, 48, 64, 96)
-"""of forced thinking, in tokens; the policy's own is about 18"""
+"""of forced thinking, in tokens; the shipped policy's own has 25 at temperature .6 (300 problems, seed 0)"""
 METHODS = (
     *("greedy", "sample", "soft_thinking", "randomised_soft_thinking", "swi_reasoning", "entropy_stop"),
     *("parallel_vote", "randomised_soft_thinking+parallel_vote", "entropy_stop+parallel_vote"),
