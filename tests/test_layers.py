@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {"papers"},
     "doses": {"explain"},
     "exits": {"terminal", "doctor"},
-    "printed": {"record", "forecasts", "alarms", "terminal"},
+    "printed": {"record", "forecasts", "alarms", "doses", "terminal"},
     "progress": {"record", "terminal", "alarms"},
     "cli": RUNS | COMMAND_LINE | {"alarms", "report", "papers", "probes", "recipes", "studies"},
     "__main__": {"cli"},

@@ -6,7 +6,7 @@ Imports stand inside the verbs, so that none pays for another's libraries: most 
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -271,12 +271,18 @@ def methods(
         settings: with --tokens: the method's settings, where they differ from the paper's
         json: print JSON
     """
-    from forkpoint import explain
+    from forkpoint import doses, explain, printed
 
     if (tokens or settings) and not (name and tokens):
         raise ValueError("methods: --tokens and --settings count the tokens of one method; name it, and give --tokens")
     if tokens:
-        return _doses(name, tokens, settings, json)
+        found, notes = doses.doses(name, tokens, settings), doses.notes(name)
+        told = [{"setting": setting, "sentence": sentence} for setting, sentence in notes]
+        if json:
+            terminal.as_json({"method": name, "tokens": tokens, "shares": found, "notes": told})
+        else:
+            printed.shares(name, tokens, found, notes)
+        return exits.DONE
     chosen = [explain.facts(name)] if name else explain.table()
     if json:
         terminal.as_json(chosen)
@@ -373,29 +379,6 @@ def _failed_gates(run: "Run", asked: "Sequence[Gate]") -> bool:
     for line in told:
         terminal.note(f"forkpoint: gate failed: {line}")
     return bool(told)
-
-
-def _doses(name: str, tokens: int, settings: Mapping[str, Setting], json: bool) -> int:
-    """The tokens of a method's shares, what is likely to be wrong with them, and what is said of its other numbers."""
-    from forkpoint import doses
-
-    found, notes = doses.doses(name, tokens, settings), doses.notes(name)
-    if json:
-        told = [{"setting": setting, "sentence": sentence} for setting, sentence in notes]
-        terminal.as_json({"method": name, "tokens": tokens, "shares": found, "notes": told})
-        return exits.DONE
-    if found:
-        columns = ("setting", "value", "published", f"tokens of {tokens}", "share")
-        rows = [(d.setting, f"{d.value:g}", f"{d.paper:g}", d.tokens, f"{100 * d.real_share:.3g} %") for d in found]
-        terminal.table(columns, rows, right=columns[1:])
-    else:
-        terminal.say(f"{name} takes no share of the step's tokens")
-    for dose in found:
-        if dose.note:
-            terminal.note(f"forkpoint: warning: {dose.note}")
-    for setting, sentence in notes:
-        terminal.say(f"{setting}: {sentence}")
-    return exits.DONE
 
 
 def _cited(name: str) -> "list[Paper]":

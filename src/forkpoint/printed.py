@@ -1,10 +1,11 @@
-"""Fits, backtests and runs as lines of a terminal: what ``forecast`` and ``ls`` print."""
+"""Fits, backtests, runs and shares as lines of a terminal: what ``forecast``, ``ls`` and ``methods --tokens`` print."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from forkpoint import alarms, forecasts, terminal
+from forkpoint.doses import Dose
 from forkpoint.forecasts import Backtest, Fit
 from forkpoint.record import RecordError, Run, read
 
@@ -64,3 +65,18 @@ def _last(run: Run, key: str) -> float | None:
 
 def _pairs(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())
+
+
+def shares(method: str, tokens: int, found: Sequence[Dose], notes: Sequence[tuple[str, str]]) -> None:
+    """The tokens of a method's shares, what is likely to be wrong with them, and what is said of its other numbers."""
+    if found:
+        columns = ("setting", "value", "published", f"tokens of {tokens}", "share")
+        rows = [(d.setting, f"{d.value:g}", f"{d.paper:g}", d.tokens, f"{100 * d.real_share:.3g} %") for d in found]
+        terminal.table(columns, rows, right=columns[1:])
+    else:
+        terminal.say(f"{method} takes no share of the step's tokens")
+    for dose in found:
+        if dose.note:
+            terminal.note(f"forkpoint: warning: {dose.note}")
+    for setting, sentence in notes:
+        terminal.say(f"{setting}: {sentence}")
