@@ -10,6 +10,7 @@ from forkpoint.policies import TINY
 from forkpoint.recipes.tiny_policy import demonstration
 from forkpoint.studies import inference as study
 from forkpoint.studies._inference_page import estimate, write_page
+from forkpoint.tasks.countdown import countdown
 
 SMALL = study.Scale(problems=4, budgets=(40, 80), lengths=(8, 16), methods=("greedy", "soft_thinking", "parallel_vote"))
 
@@ -53,7 +54,7 @@ def made(arm, seed, right, methods=study.METHODS, forced=("1100", "1000")):
         for name in methods
     }
     lengths = {length: {"right": letters} for length, letters in zip(("8", "96"), forced, strict=True)}
-    about = {"arm": arm, "seed": seed, "commit": "abc", "problems": 4}
+    about = {"arm": arm, "seed": seed, "commit": "abc", "problems": 4, "familiar": "1110"}
     return about | {"decoders": cells, "forced": lengths}
 
 
@@ -63,6 +64,8 @@ def test_what_the_rows_do_not_tell_is_left_open(tmp_path):
     assert "Is soft thinking more than greedy, after GRPO? not to be told: +0.000" in text
     assert "entropy kept in training gain more from budget?" in text and "the difference is +0.000" in text
     assert "Accuracy is highest at 8 tokens; from there to 96 it changes by -0.250" in text
+    alone = text.partition("with numbers as in training")[2]
+    assert "Accuracy is highest at 8 tokens; from there to 96 it changes by -0.333" in alone
     assert (tmp_path / "page-forced.svg").exists()
 
 
@@ -99,3 +102,13 @@ def test_a_policy_without_thinking_is_taught_answers_alone():
     for problem in islice(task.problems("train"), 50):
         text = demonstration(task, problem, rng, thinks=False)
         assert text.startswith("yes answer ") and task.score(problem, text).correct
+
+
+def test_the_problems_are_all_kept_from_training_and_told_apart():
+    asked = study.first_problems(study.wider(), study.PROBLEMS)
+    trained = {problem.id for problem in study.first_problems(countdown(), 1612, "train")}
+    assert not trained & {problem.id for problem in asked}
+    known = [problem for problem in asked if study.familiar(problem)]
+    assert {problem.id for problem in known} == {problem.id for problem in study.first_problems(countdown(), 212)}
+    with pytest.raises(ValueError, match="has 353; ask for no more"):
+        study.first_problems(study.wider(), study.PROBLEMS + 1)

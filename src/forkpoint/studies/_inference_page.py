@@ -55,12 +55,15 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
     commits = ", ".join(sorted({one["commit"] for rows in found.values() for one in rows.values() if one["commit"]}))
     yield (
         f"Written by `python -m forkpoint.studies.inference` from the rows in `benchmarks/results/study-inference`: "
-        f"{row['problems']} held-out problems of countdown, budgets in tokens per problem with everything counted, "
+        f"{row['problems']} held-out problems of countdown, {row['familiar'].count('1')} of them with given numbers to "
+        f"10, as training has them, the others to 12; budgets in tokens per problem with everything counted; "
         f"commits {commits}. Rows: {seeds}. Accuracy of the answer given, mean over seeds, with 95 % bootstrap "
         "intervals over seeds and problems. One tiny policy and one task: nothing here speaks for large models."
     )
     yield "## Answers"
     yield "\n".join(f"* {line}" for line in _answers(found))
+    yield "## Answers over the problems with numbers as in training"
+    yield "\n".join(f"* {line}" for line in _answers(_familiar(found)))
     for arm, rows in found.items():
         yield f"## {NAMES[arm].capitalize()}"
         yield _table(rows)
@@ -111,6 +114,27 @@ def _answers(found: Rows) -> Iterator[str]:
         gain = _less(rows, "abstractions", "parallel_vote", _last(rows))
         asked = f"Do openings as abstractions beat plain samples at {_last(rows)} tokens, {NAMES[arm]}"
         yield f"{asked}? {_verdict(gain)}: {_signed(gain)}."
+
+
+def _familiar(found: Rows) -> Rows:
+    """The same rows, of those problems alone."""
+
+    def kept(cell: Row, inside: str) -> Row:
+        return cell | {
+            "right": "".join(letter for letter, known in zip(cell["right"], inside, strict=True) if known == "1")
+        }
+
+    def of(row: Row) -> Row:
+        decoders = {
+            name: {budget: kept(cell, row["familiar"]) for budget, cell in cells.items()}
+            for name, cells in row["decoders"].items()
+        }
+        return row | {
+            "decoders": decoders,
+            "forced": {n: kept(cell, row["familiar"]) for n, cell in row["forced"].items()},
+        }
+
+    return {arm: {seed: of(row) for seed, row in rows.items()} for arm, rows in found.items()}
 
 
 def _verdict(gain: Difference) -> str:
