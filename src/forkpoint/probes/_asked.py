@@ -1,9 +1,7 @@
 """What samples are drawn: the settings that decide every one of them."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,3 @@ class Asked:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"--temperature {self.temperature}: give a positive number; 1 is as trained")
-
-    def differs(self, stored: Mapping[str, Any]) -> str:
-        """How stored settings are others, in words; empty where they are the same.
-
-        >>> Asked("tiny", "countdown", k=8).differs({**asdict(Asked("tiny", "countdown")), "k": 4})
-        'k = 4, and k = 8 is asked for'
-        """
-        mine = asdict(self)
-        name = next((name for name, value in mine.items() if stored.get(name) != value), "")
-        return name and f"{name} = {stored.get(name)}, and {name} = {mine[name]} is asked for"

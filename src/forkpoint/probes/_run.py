@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forkpoint import __version__, catalog
+from forkpoint import catalog
 from forkpoint.policies import fingerprint, load, on_accelerator
 from forkpoint.probes import Reading, Samples, readings
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import Show, draw
 from forkpoint.probes._plugged import plugged
-from forkpoint.record._begin import identity
-from forkpoint.record.documents import read_document, write_document
+from forkpoint.record.answers import AnswerFolder
 
 DOCUMENT, SAMPLES, PAGE = "probe.json", "samples.jsonl", "probe.html"
 Functions = Mapping[str, str | Callable[..., Any]]
@@ -74,51 +73,20 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite: bool, show: Show | None) -> Probed:
-    document = folder / DOCUMENT
-    if overwrite:
-        document.unlink(missing_ok=True)
-        (folder / SAMPLES).unlink(missing_ok=True)
-    _refuse_others(folder, asked)
+    place = AnswerFolder(folder, DOCUMENT, [SAMPLES], asdict(asked), "samples")
+    place.ready(overwrite=overwrite)
     model, tokenizer = load(asked.model)
     model = on_accelerator(model)
-    about = _about(folder, asked, fingerprint(model))
+    begun = place.begin(fingerprint(model))
     samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
     found = readings(samples, **functions)
     named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}
-    write_document(document, about | {"state": "done", "functions": named, "readings": _plain(found)})
+    place.done(begun, functions=named, readings=plain(found))
     return Probed(name, asked, folder, samples, found)
 
 
-def _refuse_others(folder: Path, asked: Asked) -> None:
-    if not (folder / DOCUMENT).exists():
-        if (folder / SAMPLES).exists():
-            raise ValueError(f"{folder}: holds samples without {DOCUMENT}; {_REMEDY}")
-        return
-    difference = asked.differs(read_document(folder / DOCUMENT).get("asked", {}))
-    if difference:
-        raise ValueError(f"{folder}: holds samples with {difference}; give the same settings, {_REMEDY}")
-
-
-def _about(folder: Path, asked: Asked, weights: str) -> dict[str, Any]:
-    """What is being drawn, written before the first sample; an older one stays, and must be of the same weights."""
-    document = folder / DOCUMENT
-    if document.exists():
-        about = read_document(document)
-        if about.get("weights") != weights:
-            raise ValueError(f"{folder}: holds samples of other weights than {asked.model!r} has now; {_REMEDY}")
-        return about
-    environment = identity()["environment"]
-    about = {"schema": 1, "forkpoint": __version__, "asked": asdict(asked), "weights": weights}
-    about |= {"environment": environment, "state": "drawing"}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_document(document, about)
-    except OSError as error:
-        raise ValueError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
-    return about
-
-
-def _plain(found: Mapping[str, Reading]) -> dict[str, Any]:
+def plain(found: Mapping[str, Reading]) -> dict[str, Any]:
+    """As JSON has it."""
     return {
         name: {
             "values": {key: value._asdict() for key, value in reading.values.items()},
@@ -127,6 +95,3 @@ def _plain(found: Mapping[str, Reading]) -> dict[str, Any]:
         }
         for name, reading in found.items()
     }
-
-
-_REMEDY = "replace them with --overwrite, or choose another --out"

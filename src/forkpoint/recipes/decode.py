@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from forkpoint import __version__, catalog
+from forkpoint import catalog
 from forkpoint.config import Setting
 from forkpoint.decoders import Ask, Decoded, Decoder, Policy, build, load_policy
 from forkpoint.policies import fingerprint
-from forkpoint.record._begin import identity
-from forkpoint.record.documents import read_document, write_bytes, write_document
+from forkpoint.record.answers import AnswerFolder
+from forkpoint.record.documents import write_bytes
 from forkpoint.tasks import Problem, Task, Thinking, first_problems
 from forkpoint.verify import score
 
@@ -132,13 +132,13 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     prompt that uses up the budget or the model's context, and a folder with other settings or weights.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
-    if overwrite:
-        for name in (DOCUMENT, PROBLEMS, TIMES):
-            (out / name).unlink(missing_ok=True)
-    _refuse_others(out, asked)
+    folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], asked.plain)
+    folder.ready(overwrite=overwrite)
     policy = load_policy(asked.model, asked.thinking or getattr(task, "thinking", None))
     problems = first_problems(task, asked.problems)
-    document = _about(out, asked, decoders, policy)
+    built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
+    reads = {name: made.reads for name, made in decoders.items()}
+    begun = folder.begin(fingerprint(policy.model), decoders=built, reads=reads)
     rows, times = _kept(out, asked)
     parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
     for name, budget, at in parts[len(times) :]:
@@ -155,7 +155,7 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
         rows, times = [*rows, *made], [*times, took]
         if show is not None:
             show(len(rows), len(asked.methods) * len(asked.budgets) * len(problems))
-    write_document(out / DOCUMENT, document | {"state": "done"})
+    folder.done(begun)
     return Compared(asked, out, tuple(rows), tuple(times))
 
 
@@ -198,38 +198,6 @@ def _starts(problems: Sequence[Problem]) -> range:
     return range(0, len(problems), PART)
 
 
-def _refuse_others(out: Path, asked: Comparison) -> None:
-    if not (out / DOCUMENT).exists():
-        if (out / PROBLEMS).exists():
-            raise ValueError(f"{out}: holds answers without {DOCUMENT}; {_REMEDY}")
-        return
-    stored = read_document(out / DOCUMENT).get("asked", {})
-    for name, value in asked.plain.items():
-        if stored.get(name) != value:
-            what = f"{name} = {stored.get(name)}, and {value} is asked for"
-            raise ValueError(f"{out}: holds answers with {what}; give the same settings, {_REMEDY}")
-
-
-def _about(out: Path, asked: Comparison, decoders: Mapping[str, Decoder], policy: Policy) -> Row:
-    """What is decoded, written before the first answer; an older one stays, and must be of the same weights."""
-    weights = fingerprint(policy.model)
-    if (out / DOCUMENT).exists():
-        about = read_document(out / DOCUMENT)
-        if about.get("weights") != weights:
-            raise ValueError(f"{out}: holds answers of other weights than {asked.model!r} has now; {_REMEDY}")
-        return about
-    about = {"schema": 1, "forkpoint": __version__, "asked": asked.plain, "weights": weights}
-    about |= {"decoders": {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}}
-    about |= {"reads": {name: made.reads for name, made in decoders.items()}}
-    about |= {"environment": identity()["environment"], "state": "decoding"}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_document(out / DOCUMENT, about)
-    except OSError as error:
-        raise ValueError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
-    return about
-
-
 def _kept(out: Path, asked: Comparison) -> tuple[list[Row], list[Row]]:
     """The whole parts that the folder holds; what follows them, as a killed writer leaves it, is cut off."""
     times, rows = list(_lines(out / TIMES)), list(_lines(out / PROBLEMS))
@@ -261,6 +229,3 @@ def _append(path: Path, rows: Sequence[Row]) -> None:
         file.write(b"".join(map(_line, rows)))
         file.flush()
         os.fsync(file.fileno())
-
-
-_REMEDY = "replace them with --overwrite, or choose another --out"

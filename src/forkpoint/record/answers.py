@@ -1,0 +1,71 @@
+"""A folder of what a model wrote: it says what was asked of which weights, goes on where it stopped, or refuses.
+
+One sealed JSON document stands beside the files of lines. It is written before the first line, so that lines of other
+settings or other weights never get among them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forkpoint import __version__
+from forkpoint.record._begin import identity
+from forkpoint.record.documents import read_document, write_document
+
+REMEDY = "replace them with --overwrite, or choose another --out"
+
+
+@dataclass(frozen=True)
+class AnswerFolder:
+    """The folder, before a model is loaded."""
+
+    path: Path
+    document: str
+    """name of the document in it"""
+    lines: Sequence[str]
+    """patterns of the files of lines"""
+    asked: Mapping[str, Any]
+    """what decides the lines, as JSON has it"""
+    holds: str = "answers"
+    """what an error calls the lines"""
+
+    def ready(self, *, overwrite: bool = False) -> None:
+        """Raises ValueError, in one line, where it holds lines of other settings; ``overwrite`` removes them first."""
+        file = self.path / self.document
+        if overwrite:
+            for old in [file, *self._written()]:
+                old.unlink(missing_ok=True)
+        if not file.exists():
+            if self._written():
+                raise ValueError(f"{self.path}: holds {self.holds} without {self.document}; {REMEDY}")
+            return
+        stored = read_document(file).get("asked", {})
+        for name, value in self.asked.items():
+            if stored.get(name) != value:
+                what = f"{name} = {stored.get(name)}, and {name} = {value} is asked for"
+                raise ValueError(f"{self.path}: holds {self.holds} with {what}; give the same settings, {REMEDY}")
+
+    def begin(self, weights: Any, **about: Any) -> dict[str, Any]:
+        """The document, as it is or newly written. Raises ValueError where it is of other ``weights``."""
+        file = self.path / self.document
+        if file.exists():
+            found = read_document(file)
+            if found.get("weights") != json.loads(json.dumps(weights)):
+                raise ValueError(f"{self.path}: holds {self.holds} of other weights than the model has now; {REMEDY}")
+            return found
+        begun = {"schema": 1, "forkpoint": __version__, "asked": dict(self.asked), "weights": weights, **about}
+        begun |= {"environment": identity()["environment"], "state": "begun"}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_document(file, begun)
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
+        return begun
+
+    def done(self, begun: Mapping[str, Any], **found: Any) -> None:
+        write_document(self.path / self.document, {**begun, "state": "done", **found})
+
+    def _written(self) -> list[Path]:
+        return [file for pattern in self.lines for file in sorted(self.path.glob(pattern))]
