@@ -31,7 +31,8 @@ def test_a_row_is_made_once_and_says_what_the_comparison_found(tmp_path):
     assert study.inference(**args) == []
     before = (tmp_path / "rows/start-0.json").read_bytes()
     row = json.loads(before)
-    assert set(row["decoders"]) == set(SMALL.methods) and set(row["forced"]) == {"8", "16"}
+    calibrated = {"calibrated_stop", "calibrated_stop_votes"}
+    assert set(row["decoders"]) == set(SMALL.methods) | calibrated and set(row["forced"]) == {"8", "16"}
     cell = row["decoders"]["parallel_vote"]["80"]
     assert len(cell["right"]) == 4 and set(cell["right"]) <= set("01-") and 6 < cell["tokens"] <= 80
     assert study.inference(**args) == [] and (tmp_path / "rows/start-0.json").read_bytes() == before

@@ -21,9 +21,10 @@ from forkpoint import catalog
 from forkpoint.config import Setting
 from forkpoint.decoders import Ask, Decoded, Decoder, Policy, build, load_policy
 from forkpoint.policies import fingerprint
+from forkpoint.recipes._paths import asks
 from forkpoint.record.answers import AnswerFolder
 from forkpoint.record.documents import write_bytes
-from forkpoint.tasks import Problem, Task, Thinking, first_problems
+from forkpoint.tasks import Problem, Thinking, first_problems
 from forkpoint.verify import score
 
 DOCUMENT, PROBLEMS, TIMES, PAGE = "decode.json", "problems.jsonl", "times.jsonl", "decode.html"
@@ -83,10 +84,10 @@ class Comparison:
             key.removeprefix(f"{name}."): value for key, value in self.settings.items() if key.startswith(f"{name}.")
         }
 
-    @property
-    def plain(self) -> Row:
-        """As JSON has it."""
-        return json.loads(json.dumps(vars(self), default=_as_dict))
+
+def as_json(asked: Any) -> Row:
+    """What was asked, as JSON has it."""
+    return json.loads(json.dumps(vars(asked), default=_as_dict))
 
 
 def _as_dict(one: Any) -> Row:
@@ -100,15 +101,28 @@ def asked_for(methods: str, budgets: str, think: tuple[str, str, str], **about: 
     >>> asked_for("greedy, sample", "64,128", ("", "", "Wait"), model="tiny").budgets
     (64, 128)
     """
-    begin, end, again = think
+    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    sizes = counts("--budget", budgets, "128,256")
+    return Comparison(methods=names, budgets=sizes, thinking=markers(*think), **about)
+
+
+def counts(flag: str, text: str, example: str) -> tuple[int, ...]:
+    """Whole numbers joined by commas; none of an empty text. ValueError that names the flag.
+
+    >>> counts("--budget", "64, 128", ""), counts("--lengths", "", "")
+    ((64, 128), ())
+    """
+    words = [word.strip() for word in text.split(",")] if text else []
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"{flag} {text}: give whole numbers, joined by commas, such as {example}")
+    return tuple(map(int, words))
+
+
+def markers(begin: str, end: str, again: str) -> Thinking | None:
+    """The texts of thinking, where its end is named. ValueError for a begin alone."""
     if begin and not end:
         raise ValueError(f"--think-begin {begin!r}: give --think-end too, or neither")
-    words = [word.strip() for word in budgets.split(",")]
-    if not all(word.isdecimal() for word in words):
-        raise ValueError(f"--budget {budgets}: give whole numbers of tokens, joined by commas, such as 128,256")
-    thinking = Thinking(end=end, again=again, begin=begin) if end else None
-    names = tuple(name.strip() for name in methods.split(",") if name.strip())
-    return Comparison(methods=names, budgets=tuple(map(int, words)), thinking=thinking, **about)
+    return Thinking(end=end, again=again, begin=begin) if end else None
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,7 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     prompt that uses up the budget or the model's context, and a folder with other settings or weights.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
-    folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], asked.plain)
+    folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked))
     folder.ready(overwrite=overwrite)
     policy = load_policy(asked.model, asked.thinking or getattr(task, "thinking", None))
     problems = first_problems(task, asked.problems)
@@ -143,8 +157,8 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
     for name, budget, at in parts[len(times) :]:
         part = problems[at : at + PART]
-        asks = [_ask(policy, task, problem, asked.chat) for problem in part]
-        found, took = _timed(policy, replace(decoders[name], name=name), asks, budget, asked.seed)
+        decoder = replace(decoders[name], name=name)
+        found, took = _timed(policy, decoder, asks(policy, task, part, asked.chat), budget, asked.seed)
         verdicts = score(task, part, [one.text for one in found])
         made = [
             {"method": name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
@@ -157,10 +171,6 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
             show(len(rows), len(asked.methods) * len(asked.budgets) * len(problems))
     folder.done(begun)
     return Compared(asked, out, tuple(rows), tuple(times))
-
-
-def _ask(policy: Policy, task: Task, problem: Problem, chat: bool) -> Ask:
-    return Ask(problem.id, policy.encode(problem.prompt, chat=chat), lambda text: task.answer(problem, text))
 
 
 def _timed(policy: Policy, decoder: Decoder, asks: Sequence[Ask], budget: int, seed: int) -> tuple[list[Decoded], Row]:

@@ -65,7 +65,7 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
     yield "## Answers over the problems with numbers as in training"
     yield "\n".join(f"* {line}" for line in _answers(_familiar(found)))
     for arm, rows in found.items():
-        yield f"## {NAMES[arm].capitalize()}"
+        yield f"## {NAMES[arm][:1].upper()}{NAMES[arm][1:]}"
         yield _table(rows)
     yield "## Forced length"
     figure = page.with_name(f"{page.stem}-forced.svg")
@@ -75,7 +75,11 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
     yield f"![{title}]({figure.name})"
     yield _forced_table(found)
     yield "## Settings"
-    yield "Where they are no defaults they stand in `SETTINGS` of `src/forkpoint/studies/inference.py`, fixed before."
+    yield (
+        "Where they are no defaults they stand in `SETTINGS` of `src/forkpoint/studies/inference.py`, fixed before any "
+        "row. The two calibrated stops came after the first rows, which showed what a threshold that is not calibrated "
+        "does here; theirs is the source's rule on problems of training."
+    )
 
 
 def _answers(found: Rows) -> Iterator[str]:
@@ -99,6 +103,15 @@ def _answers(found: Rows) -> Iterator[str]:
             f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {_share(direct)}; the "
             f"one that thinks has {_share(thinks)} from one greedy completion."
         )
+    if {"start", "grpo"} <= set(found):
+        seeds = sorted(set(found["start"]) & set(found["grpo"]))
+        start, trained = ({seed: found[arm][seed] for seed in seeds} for arm in ("start", "grpo"))
+        for budget in (_first(start), _last(start)):
+            ahead = estimate(_right(trained, "parallel_vote", budget) - _right(start, "parallel_vote", budget))
+            yield (
+                f"Is the policy after GRPO ahead of the one before, voting for {budget} tokens? "
+                f"{_verdict(ahead)}: {_signed(ahead)}."
+            )
     if {"grpo", "kept"} <= set(found):
         seeds = sorted(set(found["grpo"]) & set(found["kept"]))
         gains = {arm: _gain({seed: found[arm][seed] for seed in seeds}) for arm in ("grpo", "kept")}

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forkpoint.config import Setting
-from forkpoint.decoders import build
+from forkpoint.decoders import build, load_policy
 from forkpoint.policies import TINY
 from forkpoint.recipes._decode_summary import right
+from forkpoint.recipes._paths import Many, calibrated
 from forkpoint.recipes.decode import Compared, Comparison, decode
 from forkpoint.record.checkpoints import newest
 from forkpoint.record.documents import write_bytes
@@ -46,6 +47,9 @@ METHODS = (
     *("parallel_vote", "randomised_soft_thinking+parallel_vote", "entropy_stop+parallel_vote"),
     *("deep_confidence", "cot_decoding", "entropy_branching", "tree_expansion", "abstractions"),
 )
+CALIBRATED = ("calibrated_stop=entropy_stop", "calibrated_stop_votes=entropy_stop+parallel_vote")
+"""with the threshold of arXiv:2510.08146 from problems of training; the one above has our default, no paper's"""
+DRAWS = ("temperature", "top_p", "top_k")
 SETTINGS: dict[str, Setting] = {
     # one way to draw for all; completions as long as in training
     "temperature": 0.6,
@@ -138,12 +142,25 @@ def policy_of(arm: str, seed: int, out: Path = RUNS) -> str:
 
 
 def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
-    """Both comparisons of one policy: decoders against budgets, and lengths of forced thinking."""
-    began = time.process_time()
+    """The comparisons of one policy: decoders against budgets, calibrated stops too, and lengths of forced thinking."""
     about: dict[str, Any] = {"model": model, "task": TASK, "problems": scale.problems, "seed": seed}
     settings = {key: value for key, value in SETTINGS.items() if applies(key, scale.methods)}
     compared = decode(
         Comparison(methods=scale.methods, budgets=scale.budgets, settings=settings, **about), out / f"{arm}-{seed}"
+    )
+    threshold = calibrated_threshold(model, seed, scale.problems)
+    stopped = (
+        None
+        if threshold is None
+        else decode(
+            Comparison(
+                methods=CALIBRATED,
+                budgets=scale.budgets,
+                settings={key: SETTINGS[key] for key in ("window", "max_tokens", *DRAWS)} | {"threshold": threshold},
+                **about,
+            ),
+            out / f"{arm}-{seed}-calibrated",
+        )
     )
     forced = decode(
         Comparison(
@@ -154,20 +171,37 @@ def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
         ),
         out / f"{arm}-{seed}-forced",
     )
+    by_budget = [compared, stopped] if stopped else [compared]
     return {
         "arm": arm,
         "seed": seed,
         "commit": commit(),
-        "cpu_s": time.process_time() - began,
+        "cpu_s": sum(part["cpu_s"] for done in (*by_budget, forced) for part in done.times),
         "problems": scale.problems,
         "familiar": "".join("01"[familiar(problem)] for problem in first_problems(wider(), scale.problems)),
-        "settings": {name: dict(made.settings) for name, made in compared.asked.decoders().items()},
+        "settings": {name: dict(made.settings) for done in by_budget for name, made in done.asked.decoders().items()},
         "decoders": {
-            name: {str(budget): _cell(compared, name, budget) for budget in scale.budgets}
-            for name in compared.asked.names
+            name: {str(budget): _cell(done, name, budget) for budget in scale.budgets}
+            for done in by_budget
+            for name in done.asked.names
         },
         "forced": {str(length): _cell(forced, f"think-{length}", forced.asked.budgets[0]) for length in scale.lengths},
     }
+
+
+def calibrated_threshold(model: str, seed: int, problems: int) -> float | None:
+    """The mean entropy of right completions' last steps on problems of training; None where it does not think."""
+    alike = {key: SETTINGS[key] for key in DRAWS}
+    stop, free = build("entropy_stop", window=SETTINGS["window"], **alike), build("sample", **alike)
+    task = countdown()
+    many = Many(k=8, max_tokens=56, seed=seed)
+    try:
+        policy = load_policy(model, task.thinking)
+        return calibrated(policy, stop, free, task, first_problems(task, problems, "train"), many).mean
+    except ValueError as error:
+        if "too few to calibrate" not in str(error):
+            raise
+        return None
 
 
 def applies(key: str, methods: Sequence[str]) -> bool:
