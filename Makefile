@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # one BLAS thread per process: the demo runs one process per core, and small matrices gain nothing from more
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench campaign phenomenon study-methods study-thermostat study-entropy-change study-inference policy clean
+.PHONY: demo test check bench campaign phenomenon study-methods study-thermostat study-entropy-change study-inference study-two-failures policy clean
 
 demo: $(VENV)/.train
 	$(BIN)/forkpoint demo --out $(OUT) $(ARGS)
@@ -60,6 +60,9 @@ study-entropy-change: $(VENV)/.train
 
 study-inference: $(VENV)/.train
 	$(BIN)/python -m forkpoint.studies.inference $(ARGS)
+
+study-two-failures: $(VENV)/.train
+	$(BIN)/python -m forkpoint.studies.two_failures $(ARGS)
 
 policy: $(VENV)/.train
 	$(BIN)/python -m forkpoint.recipes.tiny_policy --out src/forkpoint/policies/tiny $(ARGS)

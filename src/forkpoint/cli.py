@@ -18,6 +18,7 @@ from forkpoint.config import Setting
 if TYPE_CHECKING:
     from forkpoint.gates import Gate
     from forkpoint.papers import Paper
+    from forkpoint.recipes._decode_told import Told
     from forkpoint.record.read import Run
 
 Names = tyro.conf.Positional[tuple[str, ...]]
@@ -193,13 +194,7 @@ def decode(
     asked = asked_for(methods, budget, (think_begin, think_end, think_again), **about)
     with progress.counter("answers") as show:
         found = told(asked, Path(out), overwrite=overwrite, show=show)
-    if json:
-        terminal.as_json(found.as_json)
-    else:
-        for head, rows in found.tables:
-            terminal.table(head, rows, right=head[1:])
-        terminal.say(found.page)
-    return exits.DONE
+    return _answered(found, json)
 
 
 def probe(
@@ -254,6 +249,62 @@ def probe(
             terminal.note(note)
         terminal.say(found.page)
     return exits.DONE
+
+
+def failures(
+    models: Names,
+    *,
+    task: str = "countdown",
+    waits: str = "1,2,4",
+    long: int = 0,
+    lengths: str = "",
+    problems: int = 64,
+    k: int = 32,
+    paths: int = 8,
+    max_tokens: int = 56,
+    seed: int = 0,
+    settings: dict[str, Setting] = AS_PUBLISHED,
+    think_begin: str = "",
+    think_end: str = "",
+    think_again: str = "Wait",
+    out: str = "runs/failures",
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Put what training took beside what longer thinking adds, and say which remedy belongs to which.
+
+    Args:
+        models: before training, after it, and, to cross the remedies, after training that kept its entropy
+        task: what the problems are, of its test split
+        waits: how often the end of thinking is kept from coming, by commas, the least first
+        long: which of the waits is the long thinking that remedies are compared with; 0 is the last
+        lengths: exact lengths of thinking in tokens, by commas, the shortest first
+        problems: how many problems
+        k: completions of each problem for pass@k
+        paths: completions of each problem for each way of thinking
+        max_tokens: longest completion; each wait may take as many again
+        seed: of the draws
+        settings: SETTING=VALUE for every decoder that has it; stop.threshold, where it is not to be calibrated
+        think_begin: text that begins thinking, where neither task nor tokenizer say
+        think_end: text that ends thinking
+        think_again: text that makes thinking go on
+        out: folder for the completions, the numbers and the page; the same command goes on where it was stopped
+        overwrite: replace completions that were drawn with other settings
+        json: print JSON
+    """
+    from forkpoint import progress
+    from forkpoint.recipes._failures_told import told
+    from forkpoint.recipes.failures import asked_for
+    from forkpoint.recipes.train import quiet_libraries
+
+    quiet_libraries()
+    sys.path.append(str(Path.cwd()))
+    about = {"task": task, "problems": problems, "k": k, "paths": paths, "max_tokens": max_tokens, "seed": seed}
+    counts = {"waits": waits, "lengths": lengths}
+    asked = asked_for(models, counts, (think_begin, think_end, think_again), long=long, settings=settings, **about)
+    with progress.counter("problems of all files") as show:
+        found = told(asked, Path(out), overwrite=overwrite, show=show)
+    return _answered(found, json)
 
 
 def methods(
@@ -345,8 +396,18 @@ def doctor(run: tyro.conf.Positional[str] = "", *, repair: bool = False, json: b
     return _check_run(run, json, repair) if run else _check_installation(json)
 
 
-_LISTED = (demo, train, forecast, report, probe, decode, methods, ls, cite, doctor)
+_LISTED = (demo, train, forecast, report, probe, decode, failures, methods, ls, cite, doctor)
 VERBS: dict[str, Callable[..., int]] = {verb.__name__: verb for verb in _LISTED}
+
+
+def _answered(found: "Told", json: bool) -> int:
+    if json:
+        terminal.as_json(found.as_json)
+    else:
+        for head, rows in found.tables:
+            terminal.table(head, rows, right=head[1:])
+        terminal.say(found.page)
+    return exits.DONE
 
 
 def _dispatch(words: list[str]) -> int:

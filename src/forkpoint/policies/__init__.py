@@ -1,5 +1,6 @@
 """Policies: the tiny one that ships, and how to load any other."""
 
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ def load(model: str) -> tuple[Any, Any]:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"model {model!r}: cannot load ({first}); give 'tiny', a folder, or a Hub id") from error
     return network, tokenizer
+
+
+def short_name(model: str) -> str:
+    """What a page calls a model: the last part of its folder or Hub id.
+
+    >>> short_name("runs/a/checkpoints/checkpoint-160/"), short_name("tiny")
+    ('checkpoint-160', 'tiny')
+    """
+    return re.split(r"[\\/]", model.rstrip("\\/"))[-1] or model
 
 
 def on_accelerator(model: Any) -> Any:

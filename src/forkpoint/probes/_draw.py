@@ -6,7 +6,7 @@ or after an interruption, the samples are the same file, byte for byte, on one m
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +39,35 @@ def draw(drawing: Drawing, path: Path, *, show: Show | None = None) -> Samples:
     model, tokenizer, task, asked = drawing
     problems = first_problems(task, asked.problems)
     _check(model, tokenizer, problems, asked)
-    size = max(1, ROWS // asked.k)
-    done, crossed = _kept(path, problems, size)
-    for start in range(len(done), len(problems), size):
-        rows = list(chunk(drawing, problems[start : start + size], start))
-        _append(path, rows)
-        done += rows
-        if show is not None:
-            show(len(done), len(problems))
+    done, crossed = in_chunks(path, problems, asked.k, lambda part, start: chunk(drawing, part, start), show=show)
     first = range(0, len(done), max(1, len(done) // max(1, asked.crossed)))[: asked.crossed]
     if crossed is None and len(first) > 1:
         crossed = cross(drawing, [done[i] for i in first])
         _append(path, [crossed])
     return Samples(tuple(done), crossed)
+
+
+def in_chunks(
+    path: Path,
+    problems: Sequence[Problem],
+    k: int,
+    make: Callable[[Sequence[Problem], int], Iterable[Drawn]],
+    *,
+    show: Show | None = None,
+) -> tuple[list[Drawn], Crossed | None]:
+    """The completions of all problems, in a file that goes on: ``make`` gets those that ``path`` does not hold yet.
+
+    It is called with as many problems as give ``ROWS`` completions, and the number of the first.
+    """
+    size = max(1, ROWS // k)
+    done, crossed = _kept(path, problems, size)
+    for start in range(len(done), len(problems), size):
+        rows = list(make(problems[start : start + size], start))
+        _append(path, rows)
+        done += rows
+        if show is not None:
+            show(len(done), len(problems))
+    return done, crossed
 
 
 def chunk(drawing: Drawing, problems: Sequence[Problem], start: int) -> Iterator[Drawn]:

@@ -1,14 +1,13 @@
 """Section of the page: what k samples hold, what a vote makes of them, and what a scorer picks."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from forkpoint.probes._cells import cell, values
 from forkpoint.probes._reading import LEVEL, Value
 from forkpoint.probes._run import Probed
-from forkpoint.report._plot import DASHES, PERCENT, SYMBOLS, color, layout
+from forkpoint.report._plot import PERCENT, band, layout
 from forkpoint.report._section import Figure, Section, Table
-from forkpoint.report._text import percent, plotted, sentence
+from forkpoint.report._text import percent, sentence
 
 KINDS = {
     "pass@": "pass@k: any of k is right",
@@ -47,25 +46,8 @@ def _clause(one: Probed) -> str:
 
 def _panel(probed: Sequence[Probed], prefix: str, title: str) -> Figure:
     curves = [curve(one, prefix) for one in probed]
-    traces = [trace for arm, one in enumerate(probed) for trace in _band(arm, one.name, curves[arm])]
+    traces = [trace for arm, one in enumerate(probed) for trace in band(arm, one.name, curves[arm], PERCENT)]
     ticks = sorted({k for each in curves for k, _ in each})
     axis = {"type": "log", "tickvals": ticks, "ticktext": [str(k) for k in ticks]}
     drawn = layout("k, samples per problem", PERCENT, [0.0, 1.02], xaxis=axis)
     return Figure(title, traces, drawn, [(arm, one.name) for arm, one in enumerate(probed)])
-
-
-def _band(arm: int, name: str, found: Sequence[tuple[int, Value]]) -> list[dict[str, Any]]:
-    common = {"type": "scatter", "x": [k for k, _ in found], "name": plotted(name)}
-    edge = common | {"mode": "lines", "line": {"width": 0, "color": color(arm, 0.2)}, "hoverinfo": "skip"}
-    middle = {
-        "mode": "lines+markers",
-        "y": [value.value for _, value in found],
-        "line": {"color": color(arm), "width": 2, "dash": DASHES[arm % len(DASHES)]},
-        "marker": {"color": color(arm), "size": 7, "symbol": SYMBOLS[arm % len(SYMBOLS)]},
-        "hovertemplate": "%{y:.1%}",
-    }
-    return [
-        edge | {"y": [value.low for _, value in found]},
-        edge | {"y": [value.high for _, value in found], "fill": "tonexty", "fillcolor": color(arm, 0.15)},
-        common | middle,
-    ]

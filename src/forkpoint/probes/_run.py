@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forkpoint import catalog
-from forkpoint.policies import fingerprint, load, on_accelerator
+from forkpoint.policies import fingerprint, load, on_accelerator, short_name
 from forkpoint.probes import Reading, Samples, readings
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import Show, draw
@@ -55,7 +55,7 @@ def probe(
     for kind, function in (functions or {}).items():
         if function:
             plugged(kind, function)
-    names = distinct([re.split(r"[\\/]", model.rstrip("\\/"))[-1] or model for model in models])
+    names = distinct([short_name(model) for model in models])
     folders = [out] if len(models) == 1 else [out / re.sub(r"[^\w.-]+", "-", name).strip("-") for name in names]
     return [
         _one(name, replace(asked, model=model), folder, functions or {}, overwrite, show)

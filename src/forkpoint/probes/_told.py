@@ -9,6 +9,7 @@ from forkpoint.probes._cells import remarks, rows
 from forkpoint.probes._page import probe_page
 from forkpoint.probes._run import DOCUMENT, PAGE, Functions, probe
 from forkpoint.record.documents import read_document
+from forkpoint.report._text import ascii_of
 from forkpoint.report.page import write_page
 
 
@@ -25,6 +26,5 @@ def told(models: Sequence[str], asked: Asked, out: Path, *, functions: Functions
     found = probe(models, asked, out, functions=functions, **how)
     page = write_page(probe_page(found), out / PAGE)
     head = ["probe", *(cell for one in found for cell in (one.name, "95 % interval")), "unit"]
-    # a script reads ASCII; a page keeps an interval on one line
-    cells = [[cell.replace("−", "-").replace("\u00a0", " ") for cell in row] for row in rows(found)]
+    cells = [[ascii_of(cell) for cell in row] for row in rows(found)]
     return Told(head, cells, remarks(found), page, {one.name: read_document(one.folder / DOCUMENT) for one in found})

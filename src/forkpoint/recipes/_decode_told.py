@@ -12,6 +12,8 @@ from forkpoint.report.page import write_page
 
 
 class Told(NamedTuple):
+    """What a verb that compares prints."""
+
     tables: list[tuple[Sequence[str], list[list[str]]]]
     page: Path
     as_json: Any
@@ -27,9 +29,10 @@ def told(asked: Comparison, out: Path, **how: Any) -> Told:
         first = asked.names[0]
         head = ("decoder", "budget", f"less {first}", "interval", "better", "worse", "p")
         tables.append((head, contrast_cells(against)))
-    plain = {"points": [_plain(one) for one in found], "contrasts": [_plain(one) for one in against]}
-    return Told(tables, page, read_document(out / DOCUMENT) | plain)
+    numbers = {"points": [plain(one) for one in found], "contrasts": [plain(one) for one in against]}
+    return Told(tables, page, read_document(out / DOCUMENT) | numbers)
 
 
-def _plain(one: Any) -> dict[str, Any]:
+def plain(one: Any) -> dict[str, Any]:
+    """A named tuple as JSON has it, with the named tuples in it."""
     return {key: value._asdict() if hasattr(value, "_asdict") else value for key, value in one._asdict().items()}

@@ -60,6 +60,24 @@ def line(one: Series, *, form: str = NUMBER, name: str = "", faint: bool = False
     }
 
 
+def band(arm: int, name: str, points: Sequence[tuple[int, Any]], form: str = NUMBER) -> list[dict[str, Any]]:
+    """A line through (x, value) with a band from each value's ``low`` to its ``high``."""
+    common = {"type": "scatter", "x": [x for x, _ in points], "name": plotted(name)}
+    edge = common | {"mode": "lines", "line": {"width": 0, "color": color(arm, 0.2)}, "hoverinfo": "skip"}
+    middle = {
+        "mode": "lines+markers",
+        "y": [value.value for _, value in points],
+        "line": {"color": color(arm), "width": 2, "dash": dash(arm)},
+        "marker": {"color": color(arm), "size": 7, "symbol": symbol(arm)},
+        "hovertemplate": f"%{{y:{HOVER.get(form, form)}}}",
+    }
+    return [
+        edge | {"y": [value.low for _, value in points]},
+        edge | {"y": [value.high for _, value in points], "fill": "tonexty", "fillcolor": color(arm, 0.15)},
+        common | middle,
+    ]
+
+
 def layout(x_title: str, form: str, y_range: Sequence[float] | None = None, **axes: Any) -> dict[str, Any]:
     """The two axes of a panel. Both are fixed, so that a finger that scrolls the page does not zoom a figure."""
     x_axis = {"title": {"text": x_title}, "unifiedhovertitle": {"text": f"{x_title} %{{x}}"}}

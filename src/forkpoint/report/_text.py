@@ -85,6 +85,11 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
+def ascii_of(cell: str) -> str:
+    """A number as a script reads it: a page has real minus signs, and keeps an interval on one line."""
+    return cell.replace("−", "-").replace("\u00a0", " ")
+
+
 def nats(value: float) -> str:
     """
     >>> nats(0.2934)

@@ -30,11 +30,11 @@ def estimate(table: NDArray[np.float64]) -> Difference:
     return paired(there, np.zeros_like(there))
 
 
-def _signed(one: Difference) -> str:
+def signed(one: Difference) -> str:
     return f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
 
 
-def _share(one: Difference) -> str:
+def share(one: Difference) -> str:
     return f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
@@ -86,22 +86,22 @@ def _answers(found: Rows) -> Iterator[str]:
     """One sentence per question that the rows can answer, with the number it rests on."""
     for arm, rows in found.items():
         gain = _less(rows, "soft_thinking", "greedy", _last(rows))
-        yield f"Is soft thinking more than greedy, {NAMES[arm]}? {_verdict(gain)}: {_signed(gain)}."
+        yield f"Is soft thinking more than greedy, {NAMES[arm]}? {verdict(gain)}: {signed(gain)}."
     for arm, rows in found.items():
         lengths = [int(length) for length in next(iter(rows.values()))["forced"]]
         accuracy = [estimate(_forced(rows, length)).mean for length in lengths]
         best = lengths[int(np.argmax(accuracy))]
         drop = estimate(_forced(rows, lengths[-1]) - _forced(rows, best))
         falls = best != lengths[-1]
-        hurts = f"from there to {lengths[-1]} it changes by {_signed(drop)}" if falls else "it never falls"
+        hurts = f"from there to {lengths[-1]} it changes by {signed(drop)}" if falls else "it never falls"
         yield f"Where does forced length start to hurt, {NAMES[arm]}? Accuracy is highest at {best} tokens; {hurts}."
     if {"start", "direct"} <= set(found):
         small, large = _first(found["start"]), _last(found["direct"])
         direct = estimate(_right(found["direct"], "parallel_vote", large))
         thinks = estimate(_right(found["start"], "greedy", small))
         yield (
-            f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {_share(direct)}; the "
-            f"one that thinks has {_share(thinks)} from one greedy completion."
+            f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {share(direct)}; the "
+            f"one that thinks has {share(thinks)} from one greedy completion."
         )
     if {"start", "grpo"} <= set(found):
         seeds = sorted(set(found["start"]) & set(found["grpo"]))
@@ -110,23 +110,23 @@ def _answers(found: Rows) -> Iterator[str]:
             ahead = estimate(_right(trained, "parallel_vote", budget) - _right(start, "parallel_vote", budget))
             yield (
                 f"Is the policy after GRPO ahead of the one before, voting for {budget} tokens? "
-                f"{_verdict(ahead)}: {_signed(ahead)}."
+                f"{verdict(ahead)}: {signed(ahead)}."
             )
     if {"grpo", "kept"} <= set(found):
         seeds = sorted(set(found["grpo"]) & set(found["kept"]))
         gains = {arm: _gain({seed: found[arm][seed] for seed in seeds}) for arm in ("grpo", "kept")}
         difference = estimate(gains["kept"] - gains["grpo"])
         yield (
-            f"Does entropy kept in training gain more from budget? Votes gain {_signed(estimate(gains['kept']))} with "
-            f"it and {_signed(estimate(gains['grpo']))} after plain GRPO, from the smallest budget to the largest: "
-            f"{_verdict(difference)}, the difference is {_signed(difference)}."
+            f"Does entropy kept in training gain more from budget? Votes gain {signed(estimate(gains['kept']))} with "
+            f"it and {signed(estimate(gains['grpo']))} after plain GRPO, from the smallest budget to the largest: "
+            f"{verdict(difference)}, the difference is {signed(difference)}."
         )
     for arm, rows in found.items():
         if "abstractions" not in next(iter(rows.values()))["decoders"]:
             continue
         gain = _less(rows, "abstractions", "parallel_vote", _last(rows))
         asked = f"Do openings as abstractions beat plain samples at {_last(rows)} tokens, {NAMES[arm]}"
-        yield f"{asked}? {_verdict(gain)}: {_signed(gain)}."
+        yield f"{asked}? {verdict(gain)}: {signed(gain)}."
 
 
 def _familiar(found: Rows) -> Rows:
@@ -150,8 +150,8 @@ def _familiar(found: Rows) -> Rows:
     return {arm: {seed: of(row) for seed, row in rows.items()} for arm, rows in found.items()}
 
 
-def _verdict(gain: Difference) -> str:
-    return "not to be told" if not gain.excludes_zero else "yes" if gain.mean > 0 else "no, it is worse"
+def verdict(gain: Difference, up: str = "yes", down: str = "no, it is worse") -> str:
+    return "not to be told" if not gain.excludes_zero else up if gain.mean > 0 else down
 
 
 def _gain(rows: Mapping[int, Row]) -> NDArray[np.float64]:
@@ -168,19 +168,19 @@ def _table(rows: Mapping[int, Row]) -> str:
     head = ["decoder", *(f"{budget} tokens" for budget in budgets), f"spent of {budgets[-1]}", "discarded"]
     body = []
     for name in one:
-        cells = [_share(estimate(_right(rows, name, budget))) for budget in budgets]
+        cells = [share(estimate(_right(rows, name, budget))) for budget in budgets]
         last = [row["decoders"][name][budgets[-1]] for row in rows.values()]
         body.append(
             [name, *cells, *(f"{np.mean([cell[key] for cell in last]):.0f}" for key in ("tokens", "discarded"))]
         )
-    return _markdown(head, body)
+    return markdown(head, body)
 
 
 def _forced_table(found: Rows) -> str:
     lengths = list(next(iter(next(iter(found.values())).values()))["forced"])
     head = ["", *(f"{length} tokens" for length in lengths)]
-    body = [[NAMES[arm], *(_share(estimate(_forced(rows, int(n)))) for n in lengths)] for arm, rows in found.items()]
-    return _markdown(head, body)
+    body = [[NAMES[arm], *(share(estimate(_forced(rows, int(n)))) for n in lengths)] for arm, rows in found.items()]
+    return markdown(head, body)
 
 
 def _curve(rows: Mapping[int, Row]) -> list[tuple[float, float]]:
@@ -212,6 +212,6 @@ def _last(rows: Mapping[int, Row]) -> str:
     return list(next(iter(next(iter(rows.values()))["decoders"].values())))[-1]
 
 
-def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in body)]
     return "\n".join(lines)

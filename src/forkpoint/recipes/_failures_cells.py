@@ -1,0 +1,69 @@
+"""The two failures as rows of tables, for the terminal and the page alike."""
+
+from collections.abc import Sequence
+
+from forkpoint.probes import Value
+from forkpoint.recipes._failures_summary import Cell, Crossing, Reach, Spread, Summary
+from forkpoint.report._text import number, percent
+
+HEADS = {
+    "reach": ("model", "k", "pass@k", "interval", "change", "interval"),
+    "spread": ("model", "thinking", "tokens", "accuracy", "interval", "answer entropy", "interval", "no answer"),
+    "cells": ("model", "at inference", "accuracy", "interval", "tokens"),
+    "crossings": ("question", "change", "interval", "answer"),
+}
+NAMES = {
+    "long": "one long thought",
+    "free": "one free thought",
+    "stop": "one, stopped early",
+    "votes": "votes of free ones",
+}
+
+
+def tables(found: Summary) -> dict[str, list[list[str]]]:
+    """Rows by the name of their head."""
+    return {
+        "reach": reach_cells(found.reach),
+        "spread": spread_cells(found.spread),
+        "cells": cell_cells(found.cells),
+        "crossings": crossing_cells(found.crossings),
+    }
+
+
+def reach_cells(found: Sequence[Reach]) -> list[list[str]]:
+    return [
+        [one.arm, str(one.k), percent(one.passes.value), interval(one.passes), *change(one.change)] for one in found
+    ]
+
+
+def spread_cells(found: Sequence[Spread]) -> list[list[str]]:
+    return [
+        [
+            *(one.arm, one.way, f"{one.thinking:.1f}", percent(one.accuracy.value), interval(one.accuracy)),
+            *(number(one.entropy.value), interval(one.entropy), percent(one.no_answer.value)),
+        ]
+        for one in found
+    ]
+
+
+def cell_cells(found: Sequence[Cell]) -> list[list[str]]:
+    return [
+        [one.arm, NAMES[one.lever], percent(one.accuracy.value), interval(one.accuracy), f"{one.tokens:.1f}"]
+        for one in found
+    ]
+
+
+def crossing_cells(found: Sequence[Crossing]) -> list[list[str]]:
+    return [[one.asked, *change(one.change), verdict(one)] for one in found]
+
+
+def change(value: Value | None) -> tuple[str, str]:
+    return ("–", "–") if value is None else (number(value.value), interval(value))
+
+
+def verdict(one: Crossing) -> str:
+    return "not to be told" if not one.sure else "yes, up" if one.change.value > 0 else "yes, down"
+
+
+def interval(value: Value) -> str:
+    return f"{number(value.low)}\u00a0to\u00a0{number(value.high)}"

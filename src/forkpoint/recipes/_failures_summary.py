@@ -1,0 +1,174 @@
+"""What the two failures look like in numbers, each with an interval over problems, and whether a lever crosses over."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forkpoint.metrics.pass_at_k import unbiased_pass_at_k
+from forkpoint.probes import Samples, Value, over_problems
+from forkpoint.probes._toy_model import Inflation, fit, gaussian_variance
+from forkpoint.probes.answer_entropy import answer_entropy
+from forkpoint.recipes.failures import Arm
+
+AT_INFERENCE = ("long", "free", "stop", "votes")
+
+
+class Reach(NamedTuple):
+    """pass@k of one model, and its change from before training on the same problems."""
+
+    arm: str
+    k: int
+    passes: Value
+    change: Value | None
+    """None for the model before"""
+
+
+class Spread(NamedTuple):
+    """One way to force thinking, or none."""
+
+    arm: str
+    way: str
+    """``free``, ``wait-N`` or ``think-N``"""
+    thinking: float
+    """tokens, mean"""
+    accuracy: Value
+    entropy: Value
+    """of the answers to a problem, no answer being one of them; nats"""
+    no_answer: Value
+
+
+class Cell(NamedTuple):
+    """One model with one way to spend tokens at inference."""
+
+    arm: str
+    lever: str
+    accuracy: Value
+    tokens: float
+    """per problem after its prompt, read again, kept or not; mean"""
+
+
+class Crossing(NamedTuple):
+    """Whether the lever of one side changes the failure of the other."""
+
+    asked: str
+    change: Value
+
+    @property
+    def sure(self) -> bool:
+        return self.change.low > 0 or self.change.high < 0
+
+
+class Rights(NamedTuple):
+    """Shares of right completions of one model, problem by problem; the last axis is the problems."""
+
+    long: NDArray[np.float64]
+    free: NDArray[np.float64]
+    stop: NDArray[np.float64]
+    votes: NDArray[np.float64]
+    free_paths: NDArray[np.float64]
+    """pass@k of all completions that think freely"""
+    stop_paths: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    """pass@k of all completions as trained"""
+
+
+class Summary(NamedTuple):
+    reach: list[Reach]
+    spread: list[Spread]
+    curves: dict[str, Inflation]
+    """of the toy model, by arm"""
+    cells: list[Cell]
+    crossings: list[Crossing]
+    """none without a third model"""
+
+
+def summary(arms: Sequence[Arm]) -> Summary:
+    spread = [one for arm in arms for one in _spread(arm)]
+    curves = {arm.name: _curve([one for one in spread if one.arm == arm.name]) for arm in arms}
+    cells = [_cell(arm, lever) for arm in arms[1:] for lever in AT_INFERENCE]
+    crossings = list(_crossings(*arms)) if len(arms) == 3 else []
+    return Summary([one for arm in arms for one in _reach(arms[0], arm)], spread, curves, cells, crossings)
+
+
+def right(samples: Samples, k: int = 1) -> NDArray[np.float64]:
+    """Unbiased pass@k of each problem; nan where fewer than k completions got a verdict."""
+    return samples.each(
+        lambda one: unbiased_pass_at_k(len(one.judged), one.num_correct, k) if len(one.judged) >= k else np.nan
+    )
+
+
+def _reach(before: Arm, arm: Arm) -> list[Reach]:
+    sizes = [1 << power for power in range(min(before.samples.most, arm.samples.most).bit_length())]
+    return [
+        Reach(
+            arm.name,
+            k,
+            over_problems(right(arm.samples, k), unit="share"),
+            None if arm is before else over_problems(right(arm.samples, k) - right(before.samples, k), unit="share"),
+        )
+        for k in sizes
+    ]
+
+
+def _spread(arm: Arm) -> list[Spread]:
+    """From the shortest thinking to the longest."""
+    return sorted((_one(arm, way, found) for way, found in {"free": arm.free, **arm.forced}.items()), key=_thinking)
+
+
+def _thinking(one: Spread) -> float:
+    return one.thinking
+
+
+def _one(arm: Arm, way: str, samples: Samples) -> Spread:
+    thinking = [float(trait["thinking"]) for one in samples.problems for trait in one.traits or ()]
+    found = answer_entropy(samples).values
+    accuracy = over_problems(right(samples), unit="share")
+    return Spread(arm.name, way, fmean(thinking), accuracy, found["answer_entropy"], found["no_answer"])
+
+
+def _curve(found: Sequence[Spread]) -> Inflation:
+    """Of free thinking and of waits: a thought of exact length is cut off, which is no matter of variance."""
+    points = [(gaussian_variance(one.entropy.value), one.accuracy.value) for one in found if "think" not in one.way]
+    return fit([variance for variance, _ in points], [accuracy for _, accuracy in points])
+
+
+def _cell(arm: Arm, lever: str) -> Cell:
+    samples: Samples = getattr(arm, lever)
+    tokens = fmean(length for one in samples.problems for length in one.lengths)
+    return Cell(arm.name, lever, over_problems(right(samples), unit="share"), tokens)
+
+
+def _crossings(*arms: Arm) -> list[Crossing]:
+    asked = questions(
+        *map(rights, arms), paths=min(arm.free.most for arm in arms), k=min(arm.samples.most for arm in arms)
+    )
+    return [Crossing(question, over_problems(change, unit="share")) for question, change in asked.items()]
+
+
+def rights(arm: Arm) -> Rights:
+    """Of one model."""
+    paths = arm.free.most
+    return Rights(
+        *(right(getattr(arm, way)) for way in AT_INFERENCE),
+        free_paths=right(arm.free, paths),
+        stop_paths=right(arm.stop, paths),
+        reach=right(arm.samples, arm.samples.most),
+    )
+
+
+def questions(before: Rights, after: Rights, kept: Rights, *, paths: int, k: int) -> dict[str, NDArray[np.float64]]:
+    """Question -> the change that answers it, problem by problem."""
+    cost = kept.free - kept.long - (after.free - after.long)
+    did = after.stop_paths - before.stop_paths - (after.free_paths - before.free_paths)
+    return {
+        f"Own side: does entropy kept in training change pass@{k}?": kept.reach - after.reach,
+        "Other side: does entropy kept in training change what long thinking costs?": cost,
+        "Own side: do votes change accuracy against long thinking, after training?": after.votes - after.long,
+        "Own side: does an early stop change accuracy against long thinking, after training?": after.stop - after.long,
+        f"Other side: does an early stop change what training did to pass@{paths}?": did,
+        "Both: do votes gain more where entropy was kept?": kept.votes - kept.long - (after.votes - after.long),
+        "Both: does an early stop gain more where entropy was kept?": kept.stop - kept.long - (after.stop - after.long),
+    }

@@ -1,0 +1,260 @@
+"""``forkpoint failures``: what training took from a model beside what longer thinking adds to it, measured alike.
+
+Training collapse: entropy falls and the reach of many samples does not grow (arXiv:2505.22617). Inference inflation:
+answers spread and accuracy falls as thinking is forced to be longer (arXiv:2506.04210). Each has levers of its own;
+with a third model, whose entropy was kept in training, the two are crossed.
+
+OUT/failures.json        what was asked of which weights, and every number
+OUT/ARM/samples.jsonl    completions as trained; ARM is before, after or kept
+OUT/ARM/roles.json       entropy by what a token is for
+OUT/ARM/free.jsonl       completions by sampling
+OUT/ARM/wait-N.jsonl     completions whose thinking was kept from ending N times
+OUT/ARM/think-N.jsonl    completions with thinking of exactly N tokens
+OUT/ARM/threshold.json   entropy at which thinking may end: the mean of right completions' last steps, training split
+OUT/ARM/stop.jsonl       completions whose thinking ends there
+OUT/ARM/votes.jsonl      the vote of short completions, for as many tokens as the long thinking spent
+OUT/failures.html        the page
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from forkpoint import catalog
+from forkpoint.config import Setting
+from forkpoint.decoders import Decoder, Policy, build, load_policy
+from forkpoint.policies import fingerprint
+from forkpoint.probes import Drawn, Samples
+from forkpoint.probes._asked import Asked
+from forkpoint.probes._draw import ROWS, draw, in_chunks
+from forkpoint.recipes._paths import Many, asks, calibrated, paths, votes
+from forkpoint.recipes.decode import Comparison, as_json, counts, markers
+from forkpoint.record.answers import AnswerFolder
+from forkpoint.record.documents import read_document, write_document
+from forkpoint.tasks import Problem, Task, Thinking, first_problems
+from forkpoint.trainers._evaluation import Evaluation, evaluate
+
+DOCUMENT, PAGE = "failures.json", "failures.html"
+ARMS = ("before", "after", "kept")
+ROLE_SAMPLES = 8
+Show = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What is measured. ValueError, in one line, for what is none."""
+
+    models: tuple[str, ...]
+    """before training, after it, and, where there is one, after training that kept its entropy"""
+    task: str = "countdown"
+    waits: tuple[int, ...] = (1, 2, 4)
+    """how often the end of thinking is kept from coming, the least first"""
+    lengths: tuple[int, ...] = ()
+    """exact lengths of thinking in tokens, the shortest first"""
+    long: int = 0
+    """which of ``waits`` is the long thinking that the levers are compared with; 0 for the last"""
+    problems: int = 64
+    k: int = 32
+    """completions of each problem as trained"""
+    paths: int = 8
+    """completions of each problem per length and lever"""
+    max_tokens: int = 56
+    """longest completion; each wait may take as many again, and a thought of exact length has them for its answer"""
+    seed: int = 0
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """``SETTING`` for every decoder that has it; ``free.SETTING``, or stop, votes, wait-N, think-N, for one"""
+    thinking: Thinking | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.models) <= len(ARMS):
+            raise ValueError(
+                f"failures: {len(self.models)} models; name one before training, one after, at most one more"
+            )
+        for name in ("waits", "lengths"):
+            counts = getattr(self, name)
+            if list(counts) != sorted(set(counts)) or min(counts, default=1) < 1:
+                raise ValueError(f"--{name} {','.join(map(str, counts))}: give counts above 0, the smallest first")
+        if not self.waits or self.long not in (0, *self.waits):
+            shown = ",".join(map(str, self.waits))
+            raise ValueError(f"--waits {shown} --long {self.long}: give at least one wait, and as long one of them")
+        for name, least in (("problems", 1), ("k", 2), ("paths", 2), ("max_tokens", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
+
+    @property
+    def arms(self) -> dict[str, str]:
+        """Arm -> model."""
+        return dict(zip(ARMS, self.models, strict=False))
+
+    @property
+    def forced(self) -> dict[str, int]:
+        """Name of a way to force thinking -> most tokens of a completion."""
+        waits = {f"wait-{number}": (number + 1) * self.max_tokens for number in self.waits}
+        return waits | {f"think-{length}": length + self.max_tokens for length in self.lengths}
+
+    def decoders(self) -> dict[str, Decoder]:
+        """By the name of their file, all drawing alike. ValueError for a setting that none of them has."""
+        settings: dict[str, Setting] = {"temperature": 0.6, "top_p": 0.95, "max_tokens": float(self.max_tokens)}
+        settings |= {f"wait-{number}.waits": float(number) for number in self.waits}
+        settings |= {f"think-{length}.length": float(length) for length in self.lengths}
+        forced = [f"{name}=budget_forcing" for name in self.forced]
+        methods = ("free=sample", "stop=entropy_stop", "votes=parallel_vote", *forced)
+        return Comparison("", methods=methods, settings=settings | dict(self.settings)).decoders()
+
+
+def asked_for(models: Sequence[str], texts: Mapping[str, str], think: tuple[str, str, str], **about: Any) -> Failures:
+    """What flags name: lists joined by commas, and the texts that begin, end and prolong thinking."""
+    lists = {name: counts(f"--{name}", text, "1,2,4") for name, text in texts.items()}
+    return Failures(tuple(models), thinking=markers(*think), **lists, **about)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one model wrote."""
+
+    name: str
+    """before, after or kept"""
+    model: str
+    samples: Samples
+    """as trained, at temperature 1"""
+    roles: Mapping[str, float]
+    """role -> mean full-softmax entropy of its tokens in nats, over part of the problems; "all" for every token"""
+    free: Samples
+    forced: Mapping[str, Samples]
+    """by how thinking is forced: ``wait-N`` or ``think-N``"""
+    long: Samples
+    """one of these"""
+    stop: Samples
+    threshold: float
+    """at which ``stop`` ends thinking, nats"""
+    votes: Samples
+    """one voted answer each, for no more tokens than ``long`` spent in the mean"""
+
+
+def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show | None = None) -> list[Arm]:
+    """Write what ``out`` does not hold yet; the page is not written. ``show(done, of)`` counts problems of files.
+
+    Raises ValueError, in one line, for an unknown task or setting, a model that cannot be decoded from or whose
+    thinking has no known end, and a folder with other settings or weights.
+    """
+    decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
+    problems = first_problems(task, asked.problems)
+    place = AnswerFolder(out, DOCUMENT, ["*/*.jsonl", "*/roles.json", "*/threshold.json"], as_json(asked))
+    place.ready(overwrite=overwrite)
+    thinking = asked.thinking or getattr(task, "thinking", None)
+    policies = {arm: load_policy(model, thinking) for arm, model in asked.arms.items()}
+    for policy in policies.values():
+        policy.needs_markers("failures")
+    built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
+    begun = place.begin({arm: fingerprint(policy.model) for arm, policy in policies.items()}, decoders=built)
+    count = _Count(len(policies) * (len(decoders) + 1) * len(problems), show)
+    arms = [
+        _Making(asked, task, problems, asked.arms[arm], policy, out / arm, count).arm(arm, decoders)
+        for arm, policy in policies.items()
+    ]
+    place.done(begun)
+    return arms
+
+
+@dataclass
+class _Count:
+    """What is done of all files."""
+
+    of: int
+    show: Show | None
+    before: int = 0
+
+    def file(self, done: int, of: int) -> None:
+        if self.show is not None:
+            self.show(self.before + done, self.of)
+
+
+class _Making(NamedTuple):
+    """One arm's folder."""
+
+    asked: Failures
+    task: Task
+    problems: Sequence[Problem]
+    model: str
+    policy: Policy
+    folder: Path
+    count: _Count
+
+    def arm(self, name: str, decoders: Mapping[str, Decoder]) -> Arm:
+        self.folder.mkdir(exist_ok=True)
+        asked = self.asked
+        drawn = self._drawn()
+        threshold = self._threshold(decoders["free"], decoders["stop"])
+        stop = build("entropy_stop", **{**decoders["stop"].settings, "threshold": threshold})
+        forced = {way: self._paths(way, decoders[way], most) for way, most in asked.forced.items()}
+        long = forced[f"wait-{asked.long or asked.waits[-1]}"]
+        return Arm(
+            name=name,
+            model=self.model,
+            samples=drawn,
+            roles=self._roles(),
+            free=self._paths("free", decoders["free"], asked.max_tokens),
+            forced=forced,
+            long=long,
+            stop=self._paths("stop", stop, asked.max_tokens),
+            threshold=threshold,
+            votes=self._votes(decoders["votes"], long),
+        )
+
+    def _drawn(self) -> Samples:
+        same = {"problems": len(self.problems), "k": self.asked.k, "seed": self.asked.seed}
+        asked = Asked(self.model, self.asked.task, max_tokens=self.asked.max_tokens, crossed=0, **same)
+        drawing = (self.policy.model, self.policy.tokenizer, self.task, asked)
+        found = draw(drawing, self.folder / "samples.jsonl", show=self.count.file)
+        self.count.before += len(self.problems)
+        return found
+
+    def _paths(self, name: str, decoder: Decoder, max_tokens: int) -> Samples:
+        many = Many(self.asked.paths, max_tokens, self.asked.seed)
+        return self._kept(name, many.k, lambda part: paths(self.policy, decoder, self.task, part, many))
+
+    def _threshold(self, free: Decoder, stop: Decoder) -> float:
+        """As asked for, or calibrated on problems of the training split."""
+        if "stop.threshold" in self.asked.settings:
+            return float(self.asked.settings["stop.threshold"])
+        file = self.folder / "threshold.json"
+        if not file.exists():
+            many = Many(self.asked.paths, self.asked.max_tokens, self.asked.seed)
+            problems = first_problems(self.task, len(self.problems), "train")
+            try:
+                found = calibrated(self.policy, stop, free, self.task, problems, many)
+            except ValueError as error:
+                raise ValueError(f"model {self.model!r}: {error}") from None
+            write_document(file, found._asdict())
+        return read_document(file)["mean"]
+
+    def _votes(self, decoder: Decoder, long: Samples) -> Samples:
+        prompts = [len(ask.prompt) for ask in asks(self.policy, self.task, self.problems)]
+        spent = [length for one in long.problems for length in one.lengths]
+        budget = max(prompts) + max(1, sum(spent) // len(spent))
+
+        def vote(part: Sequence[Problem]) -> Iterator[Drawn]:
+            asked = asks(self.policy, self.task, part)
+            return votes(self.task, part, decoder.decode(self.policy, asked, budget, seed=self.asked.seed))
+
+        return self._kept("votes", 1, vote)
+
+    def _kept(self, name: str, k: int, make: Callable[[Sequence[Problem]], Iterable[Drawn]]) -> Samples:
+        file = self.folder / f"{name}.jsonl"
+        found, _ = in_chunks(file, self.problems, k, lambda part, _: make(part), show=self.count.file)
+        self.count.before += len(self.problems)
+        return Samples(tuple(found))
+
+    def _roles(self) -> dict[str, float]:
+        """Drawn once more, with what the tokens are for; as many completions at a time as elsewhere."""
+        file = self.folder / "roles.json"
+        if not file.exists():
+            num = min(len(self.problems), ROWS // ROLE_SAMPLES)
+            about = Evaluation(num, ROLE_SAMPLES, seed=self.asked.seed, max_tokens=self.asked.max_tokens, crossed=0)
+            values = evaluate(self.policy.model, self.policy.tokenizer, self.task, about, keep=0).values
+            write_document(file, {key: value for key, value in values.items() if key.startswith("entropy/full")})
+        found = read_document(file)
+        roles = {"all": found["entropy/full"]}
+        prefix = "entropy/full/"
+        return roles | {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}

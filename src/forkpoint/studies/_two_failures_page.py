@@ -1,0 +1,129 @@
+"""The page of the two failures over seeds: tables, two figures, and each question answered with its interval."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forkpoint.recipes._failures_cells import NAMES
+from forkpoint.recipes._failures_summary import AT_INFERENCE, Rights, questions
+from forkpoint.record.documents import write_bytes
+from forkpoint.studies._inference_page import estimate, markdown, share, signed, verdict
+from forkpoint.studies._pieces import Row
+from forkpoint.studies._svg import lines
+
+ARMS = {"before": "before RL", "after": "after GRPO", "kept": "entropy kept (fork_thermostat)"}
+
+
+def write_page(page: Path, found: Mapping[int, Row]) -> Path:
+    """``page`` as Markdown, and its figures beside it; returns ``page``."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(page, "\n\n".join(_parts(page, found)).encode() + b"\n")
+    return page
+
+
+def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
+    yield "# Collapse in training, inflation at inference: two failures?"
+    if not found:
+        yield "No seed is measured yet: `python -m forkpoint.studies.two_failures`."
+        return
+    row = next(iter(found.values()))
+    asked, known = row["asked"], sum(row["familiar"])
+    commits = ", ".join(sorted({one["commit"] for one in found.values() if one["commit"]}))
+    yield (
+        f"Written by `python -m forkpoint.studies.two_failures` from the rows in "
+        f"`benchmarks/results/study-two-failures`: {len(found)} seeds, {asked['problems']} held-out problems of "
+        f"countdown, {known} of them with given numbers to 10, as training has them, the others to 12; {asked['k']} "
+        f"completions of each as trained, {asked['paths']} for each way of thinking; commits {commits}. Means over "
+        "seeds with 95 % bootstrap intervals over seeds and problems. One tiny policy and one task: nothing here "
+        "speaks for large models. `forkpoint failures` makes the same comparison of any models, as a page."
+    )
+    yield "## Does either lever touch the other failure?"
+    yield markdown(["question", "change", "answer", "over the problems as in training"], _answers(found))
+    yield (
+        "Votes draw from the policy as it is, so that they cannot change its pass@k. An interval that holds 0 is no "
+        "proof of independence; how wide it is says what could hide in it."
+    )
+    yield f"## Both levers, crossed: accuracy, with the long thought kept from ending {asked['long']} times"
+    yield markdown(["", *(NAMES[way] for way in AT_INFERENCE)], [_cells(found, arm) for arm in ("after", "kept")])
+    yield "## What training took"
+    sizes = list(row["arms"]["before"]["passes"])
+    yield markdown(
+        ["pass@k at temperature 1", *(f"k = {k}" for k in sizes)],
+        [[name, *(share(estimate(_passes(found, arm, k))) for k in sizes)] for arm, name in ARMS.items()],
+    )
+    roles = list(row["arms"]["before"]["roles"])
+    yield markdown(
+        ["entropy, nats", *roles],
+        [[name, *(_role(found, arm, role) for role in roles)] for arm, name in ARMS.items()],
+    )
+    yield "## What longer thinking adds"
+    for key, title in (("accuracy", "Accuracy of one completion"), ("answer_entropy", "Answer entropy, nats")):
+        figure = page.with_name(f"{page.stem}-{key.replace('_', '-')}.svg")
+        series = {name: _curve(found, arm, key) for arm, name in ARMS.items()}
+        write_bytes(figure, lines(title, series, "thinking tokens, mean", title.lower()).encode())
+        yield f"![{title}]({figure.name})"
+    head = ["", "thinking", "tokens of it", "accuracy", "answer entropy, nats", "without an answer"]
+    yield markdown(head, [_way(found, arm, way) for arm in ARMS for way in row["arms"][arm]["spread"]])
+    yield (
+        "A completion without an answer is a class of its own in the answer entropy, which is why it can fall while "
+        "ever fewer completions come to an answer."
+    )
+
+
+def _answers(found: Mapping[int, Row]) -> list[list[str]]:
+    arms = [_rights(found, arm) for arm in ARMS]
+    asked = next(iter(found.values()))["asked"]
+    inside = np.array(next(iter(found.values()))["familiar"], dtype=bool)
+    rows = []
+    for question, change in questions(*arms, paths=asked["paths"], k=asked["k"]).items():
+        every, known = estimate(change), estimate(change[:, inside])
+        rows.append([question, signed(every), verdict(every, "yes, up", "yes, down"), signed(known)])
+    return rows
+
+
+def _rights(found: Mapping[int, Row], arm: str) -> Rights:
+    return Rights(
+        **{key: _table([row["arms"][arm]["rights"][key] for row in found.values()]) for key in Rights._fields}
+    )
+
+
+def _cells(found: Mapping[int, Row], arm: str) -> list[str]:
+    every = _rights(found, arm)
+    tokens = [np.mean([row["arms"][arm]["tokens"][way] for row in found.values()]) for way in AT_INFERENCE]
+    cells = [share(estimate(getattr(every, way))) for way in AT_INFERENCE]
+    return [ARMS[arm], *(f"{cell}, {spent:.0f} tokens" for cell, spent in zip(cells, tokens, strict=True))]
+
+
+def _passes(found: Mapping[int, Row], arm: str, k: str) -> NDArray[np.float64]:
+    return _table([row["arms"][arm]["passes"][k] for row in found.values()])
+
+
+def _role(found: Mapping[int, Row], arm: str, role: str) -> str:
+    values = [row["arms"][arm]["roles"][role] for row in found.values()]
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.4f}"
+
+
+def _curve(found: Mapping[int, Row], arm: str, key: str) -> list[tuple[float, float]]:
+    ways = next(iter(found.values()))["arms"][arm]["spread"]
+    points = [(_thinking(found, arm, way), estimate(_spread(found, arm, way, key)).mean) for way in ways]
+    return sorted(points)
+
+
+def _way(found: Mapping[int, Row], arm: str, way: str) -> list[str]:
+    cells = [share(estimate(_spread(found, arm, way, key))) for key in ("accuracy", "answer_entropy", "no_answer")]
+    return [ARMS[arm], way, f"{_thinking(found, arm, way):.1f}", *cells]
+
+
+def _spread(found: Mapping[int, Row], arm: str, way: str, key: str) -> NDArray[np.float64]:
+    return _table([row["arms"][arm]["spread"][way][key] for row in found.values()])
+
+
+def _thinking(found: Mapping[int, Row], arm: str, way: str) -> float:
+    return float(np.mean([row["arms"][arm]["spread"][way]["thinking"] for row in found.values()]))
+
+
+def _table(columns: list[list[float | None]]) -> NDArray[np.float64]:
+    """(seeds, problems); a problem without a verdict is nan."""
+    return np.array(columns, dtype=float)

@@ -1,0 +1,129 @@
+"""Are collapse in training and inflation at inference two failures, each with levers of its own?
+
+    python -m forkpoint.studies.two_failures                 # makes what has no row yet, and writes the page
+    python -m forkpoint.studies.two_failures --minutes 30    # begins no seed after half an hour; a second call goes on
+    python -m forkpoint.studies.two_failures --write         # docs/studies/two-failures.md from the rows there are
+
+``forkpoint failures`` on the shipped policy, that after GRPO and that whose entropies ``fork_thermostat`` held, a seed
+each, over the problems of ``forkpoint.studies.inference``. That fixing one failure leaves the other is a synthesis of
+two papers (arXiv:2505.22617, arXiv:2506.04210) and was tested by neither.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forkpoint.config import Setting
+from forkpoint.probes import Samples
+from forkpoint.probes.answer_entropy import answer_entropy
+from forkpoint.recipes._failures_summary import AT_INFERENCE, right, rights
+from forkpoint.recipes.failures import Arm, Failures, failures
+from forkpoint.record.documents import write_bytes
+from forkpoint.studies._pieces import Row, commit, rounded
+from forkpoint.studies._two_failures_page import write_page
+from forkpoint.studies.inference import PROBLEMS, SEEDS, TASK, familiar, policy_of, wider
+from forkpoint.tasks import first_problems
+
+SETTINGS: Mapping[str, Setting] = {"window": 8.0}
+"""a step of thoughts that have twenty tokens"""
+ASKED = Failures(("tiny",) * 3, TASK, waits=(1, 2, 4), long=2, problems=PROBLEMS, k=32, paths=8, settings=SETTINGS)
+"""chosen on 32 problems of one seed, where four waits left no answer right and two left some; not changed after"""
+ROWS = Path("benchmarks/results/study-two-failures")
+RUNS = Path("runs/study-two-failures")
+PAGE = Path("docs/studies/two-failures.md")
+
+
+def two_failures(
+    seeds: int = SEEDS, minutes: float = math.inf, rows: Path = ROWS, out: Path = RUNS, *, asked: Failures = ASKED
+) -> list[str]:
+    """Measure the seeds without a row in ``rows``. Returns what is missing, and why."""
+    end = time.monotonic() + 60 * minutes
+    missing = []
+    for seed in range(seeds):
+        path = rows / f"seed-{seed}.json"
+        if path.exists() or time.monotonic() > end:
+            continue
+        try:
+            models = tuple(policy_of(arm, seed) for arm in ("start", "grpo", "kept"))
+            row = make_row(replace(asked, models=models, seed=seed), out / path.stem)
+        except ValueError as error:
+            missing.append(f"{path.stem}: {error}")
+            continue
+        rows.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, json.dumps(rounded(row)).encode() + b"\n")
+        print(f"{path.stem}: done", flush=True)
+    return missing
+
+
+def make_row(asked: Failures, out: Path) -> Row:
+    arms = failures(asked, out)
+    return {
+        "seed": asked.seed,
+        "commit": commit(),
+        "asked": {"problems": asked.problems, "k": asked.k, "paths": asked.paths, "long": asked.long},
+        "familiar": [int(familiar(problem)) for problem in first_problems(wider(), asked.problems)],
+        "arms": {arm.name: _of(arm) for arm in arms},
+    }
+
+
+def _of(arm: Arm) -> Row:
+    sizes = [1 << power for power in range(arm.samples.most.bit_length())]
+    ways = {"free": arm.free, **arm.forced}
+    return {
+        "roles": dict(arm.roles),
+        "threshold": arm.threshold,
+        "rights": {name: _plain(values) for name, values in rights(arm)._asdict().items()},
+        "passes": {str(k): _plain(right(arm.samples, k)) for k in sizes},
+        "spread": {way: _spread(samples) for way, samples in ways.items()},
+        "tokens": {
+            way: float(np.mean([n for one in getattr(arm, way).problems for n in one.lengths])) for way in AT_INFERENCE
+        },
+    }
+
+
+def _spread(samples: Samples) -> Row:
+    found = answer_entropy(samples).per_problem
+    thinking = [float(trait["thinking"]) for one in samples.problems for trait in one.traits or ()]
+    accuracy = _plain(right(samples))
+    return {"thinking": float(np.mean(thinking)), "accuracy": accuracy, **{key: list(found[key]) for key in found}}
+
+
+def _tokens(samples: Samples) -> float:
+    return float(np.mean([length for one in samples.problems for length in one.lengths]))
+
+
+def _plain(values: Any) -> list[float]:
+    return np.asarray(values).tolist()
+
+
+def collected(rows: Path = ROWS) -> dict[int, Row]:
+    """Seed -> row, of the rows there are."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(rows.glob("seed-*.json"))]
+    return {row["seed"]: row for row in found}
+
+
+if __name__ == "__main__":
+    import sys
+
+    import tyro
+
+    def main(
+        seeds: int = SEEDS,
+        minutes: float = math.inf,
+        rows: Path = ROWS,
+        out: Path = RUNS,
+        page: Path = PAGE,
+        write: bool = False,
+    ) -> None:
+        """Measure what has no row in ``rows`` yet, and write ``page``; with ``write`` only that."""
+        missing = [] if write else two_failures(seeds, minutes, rows, out)
+        print(write_page(page, collected(rows)))
+        sys.exit("\n".join(missing) if missing else 0)
+
+    tyro.cli(main)
