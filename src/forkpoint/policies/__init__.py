@@ -17,10 +17,13 @@ def folder(model: str) -> str:
 def load(model: str) -> tuple[Any, Any]:
     """(model, tokenizer) by transformers' Auto classes, in float32; never runs code from the model's folder.
 
-    Raises ValueError with one line where the folder is missing or holds no model.
+    Turns the progress bars of transformers off, which otherwise stand among what a command prints. Raises ValueError
+    with one line where the folder is missing or holds no model.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     place = folder(model)
     if place.startswith(("/", ".", "~")) and not Path(place).is_dir():
         raise ValueError(f"model {model!r}: no such folder; give 'tiny', a folder with config.json, or a Hub id")

@@ -69,7 +69,7 @@ class Failures:
     def __post_init__(self) -> None:
         if not 2 <= len(self.models) <= len(ARMS):
             raise ValueError(
-                f"failures: {len(self.models)} models; name one before training, one after, at most one more"
+                f"failures: {len(self.models)} models; name one before training and one after it, or three"
             )
         for name in ("waits", "lengths"):
             counts = getattr(self, name)

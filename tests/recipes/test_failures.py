@@ -1,0 +1,208 @@
+"""The two failures: what is drawn, that it goes on where it stopped, and that each number is of what it says."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from tests.report.test_page import HOSTILE, Document
+
+from forkpoint import cli, exits
+from forkpoint.policies import TINY
+from forkpoint.probes import Drawn, Samples
+from forkpoint.probes._samples import read
+from forkpoint.recipes._failures_page import failures_page
+from forkpoint.recipes._failures_summary import Rights, questions, summary
+from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
+from forkpoint.record.documents import read_document, write_document
+from forkpoint.tasks.countdown import countdown
+
+SETTINGS = {"window": 8.0, "stop.threshold": 0.1}
+SMALL = Failures((TINY, TINY), waits=(1, 2), lengths=(12,), problems=6, k=4, paths=3, settings=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("failures")
+    return failures(SMALL, out), out
+
+
+# ---- what is drawn
+
+
+def test_thinking_goes_on_as_often_as_asked(made):
+    (before, _), _ = made
+    again = countdown().thinking.again
+    for number in (1, 2):
+        assert all(
+            text.count(again) >= number for one in before.forced[f"wait-{number}"].problems for text in one.texts
+        )
+    assert before.long is before.forced["wait-2"], "the last, where none is named"
+    exact = [trait["thinking"] for one in before.forced["think-12"].problems for trait in one.traits]
+    assert set(exact) == {14.0}, "twelve tokens, and the end that was put, which is two"
+
+
+def test_votes_spend_no_more_than_the_long_thought(made):
+    (before, _), _ = made
+    spent = np.mean([length for one in before.long.problems for length in one.lengths])
+    assert all(length <= spent for one in before.votes.problems for length in one.lengths)
+    assert all(len(one.texts) == 1 for one in before.votes.problems)
+
+
+def test_the_same_model_twice_is_the_same_and_nothing_crosses_over(made):
+    arms, _ = made
+    assert arms[0].samples == arms[1].samples and arms[0].roles == arms[1].roles
+    found = summary([*arms, arms[1].__class__(**(vars(arms[1]) | {"name": "kept"}))])
+    crossed = [one for one in found.crossings if not one.asked.startswith("Own side: do")]
+    assert all(one.change.value == 0 and not one.sure for one in crossed if "against long" not in one.asked)
+
+
+def test_the_files_say_what_was_asked_of_which_weights(made):
+    _, out = made
+    stored = read_document(out / DOCUMENT)
+    assert stored["state"] == "done" and stored["weights"]["before"] == stored["weights"]["after"]
+    assert stored["asked"]["waits"] == [1, 2] and stored["decoders"]["wait-2"]["waits"] == 2
+    names = {"samples", "free", "stop", "votes", "wait-1", "wait-2", "think-12"}
+    assert {path.stem for path in (out / "before").glob("*.jsonl")} == names
+    assert set(read_document(out / "before/roles.json")) >= {"entropy/full", "entropy/full/fork"}
+
+
+def test_what_was_cut_off_goes_on_to_the_same_bytes(made, tmp_path):
+    _, whole = made
+    failures(SMALL, tmp_path)
+    kept = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
+    assert kept == {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*.jsonl")}
+    (tmp_path / "after/votes.jsonl").unlink()
+    free = tmp_path / "after/free.jsonl"
+    free.write_bytes(free.read_bytes()[:-40])
+    failures(SMALL, tmp_path)
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == kept
+
+
+def test_the_early_stop_is_calibrated_on_training_where_no_threshold_is_given(tmp_path):
+    asked = Failures((TINY, TINY), waits=(1,), problems=24, k=2, paths=4, settings={"window": 8.0})
+    before, after = failures(asked, tmp_path)
+    assert 0 < before.threshold < 1 and before.threshold == after.threshold
+    assert before.threshold == read_document(tmp_path / "before/threshold.json")["mean"]
+    assert read(tmp_path / "before/stop.jsonl") == before.stop
+
+
+# ---- what is said of it
+
+
+def drawn(verdicts, answers, thinking):
+    size = len(verdicts)
+    outcome = tuple({"1": "correct", "0": "wrong", "-": "none"}[letter] for letter in verdicts)
+    about = {"logp": (0.0,) * size, "lengths": (10,) * size, "traits": ({"thinking": thinking},) * size}
+    return Samples(tuple(Drawn(f"p{i}", "p", ("",) * size, answers, outcome, **about) for i in range(4)))
+
+
+def arm(name, long="0000", free="1100", kept="1111"):
+    return Arm(
+        name=name,
+        model="runs/a/checkpoint-1",
+        samples=drawn(kept, ("7",) * 4, 5.0),
+        roles={"all": 0.2, "fork": 0.5},
+        free=drawn(free, ("7", "7", "8", "9"), 5.0),
+        forced={
+            "wait-1": drawn("1000", ("7", "8", "9", None), 9.0),
+            "wait-2": drawn(long, ("7", None, None, None), 20.0),
+        },
+        long=drawn(long, ("7", None, None, None), 20.0),
+        stop=drawn("1110", ("7",) * 4, 4.0),
+        threshold=0.1,
+        votes=Samples(tuple(drawn("1", ("7",), 5.0).problems)),
+    )
+
+
+def test_numbers_that_can_be_checked_by_hand():
+    found = summary([arm("before", kept="1000"), arm("after"), arm("kept", long="1100", kept="1110")])
+    passes = {(one.arm, one.k): (one.passes.value, one.change and one.change.value) for one in found.reach}
+    assert passes["before", 1] == (0.25, None) and passes["after", 1] == (1.0, 0.75)
+    assert passes["kept", 1] == (0.75, 0.5) and passes["kept", 4] == (1.0, 0.0)
+    spread = {(one.arm, one.way): one for one in found.spread}
+    assert [one.way for one in found.spread[:3]] == ["free", "wait-1", "wait-2"], "by the tokens of thinking"
+    free, last = spread["after", "free"], spread["after", "wait-2"]
+    assert free.accuracy.value == 0.5 and free.entropy.value == pytest.approx(1.5 * math.log(2))
+    assert last.no_answer.value == 0.75 and last.entropy.value == pytest.approx(0.562335)
+    crossed = {one.asked: one.change.value for one in found.crossings}
+    # long thinking costs .5 after training and nothing where entropy was kept
+    assert crossed["Other side: does entropy kept in training change what long thinking costs?"] == -0.5
+    assert crossed["Both: do votes gain more where entropy was kept?"] == -0.5
+    assert crossed["Own side: does an early stop change accuracy against long thinking, after training?"] == 0.75
+
+
+def test_the_questions_hold_for_tables_of_seeds_too():
+    one = Rights(*(np.full((2, 3), value) for value in (0.1, 0.5, 0.6, 0.8, 0.7, 0.9, 1.0)))
+    other = one._replace(free_paths=one.free_paths - 0.2)
+    found = questions(other, one, one, paths=4, k=8)
+    assert all(change.shape == (2, 3) for change in found.values())
+    (did,) = [change for question, change in found.items() if "what training did to pass@4" in question]
+    # before, stopping gains .4 over free thinking; after, .2
+    assert did == pytest.approx(np.full((2, 3), -0.2))
+
+
+def test_the_page_is_inert_and_says_what_is_missing():
+    asked = Failures(("a", "b", "c"), settings=SETTINGS)
+    arms = [arm("before"), arm("after"), arm("kept")]
+    document = Document(failures_page(asked, arms, summary(arms)))
+    ids = [attributes.get("id") for attributes in document.attributes("section")]
+    assert ids == ["collapse", "inflation", "levers", "crossed", "tested", "asked"]
+    two = failures_page(asked, arms[:2], summary(arms[:2]))
+    assert "a third model, trained with its entropy kept, would test it" in two and 'id="tested"' not in two
+    assert "Toy model, before: not identified: 3 different variances" in two
+    hostile = [Arm(**(vars(one) | {"model": "".join(HOSTILE[:24])})) for one in arms]
+    attacked = Document(failures_page(asked, hostile, summary(hostile)))
+    assert {tag for tag, _ in attacked.tags} == {tag for tag, _ in document.tags}
+
+
+# ---- the verb, and what it refuses
+
+
+def test_the_verb_prints_tables_and_the_page(tmp_path, capsys):
+    words = ["--problems", "4", "--k", "2", "--paths", "2", "--waits", "1", "--settings", "window=8"]
+    words += ["stop.threshold=0.1", "--out", str(tmp_path / "out")]
+    assert cli.main(["failures", "tiny", "tiny", *words]) == exits.DONE
+    told = capsys.readouterr().out
+    assert "one long thought" in told and told.splitlines()[-1] == str(tmp_path / "out/failures.html")
+    assert cli.main(["failures", "tiny", "tiny", *words, "--json"]) == exits.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "done" and {one["arm"] for one in found["reach"]} == {"before", "after"}
+    assert found["roles"]["before"]["fork"] > found["roles"]["before"]["all"] and found["crossings"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tiny"], "failures: 1 models; name one before and one after training, or three"),
+        (["tiny"] * 4, "failures: 4 models"),
+        (["tiny", "tiny", "--waits", "2,1"], "--waits 2,1: give counts above 0, the smallest first"),
+        (["tiny", "tiny", "--waits", "1,x"], "--waits 1,x: give whole numbers"),
+        (["tiny", "tiny", "--waits", "1,2", "--long", "3"], "--waits 1,2 --long 3: give at least one wait"),
+        (["tiny", "tiny", "--waits", ""], "give at least one wait"),
+        (["tiny", "tiny", "--lengths", "0"], "--lengths 0: give counts above 0"),
+        (["tiny", "tiny", "--k", "1"], "--k 1: give 2 or more"),
+        (["tiny", "tiny", "--settings", "nothing=1"], "--settings nothing: none of"),
+        (["tiny", "tiny", "--task", "dyck", "--problems", "2"], "failures ends thinking at a marker"),
+        (["tiny", "./nowhere"], "model './nowhere': no such folder"),
+        (["tiny", "tiny", "--problems", "4", "--k", "2", "--paths", "2"], "too few to calibrate the early stop"),
+        (["tiny", "tiny", "--problems", "9999"], "the test split of countdown has 212"),
+    ],
+    ids=lambda value: " ".join(value[1:])[:40] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_measured_is_one_line(words, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["failures", *words]) == exits.USAGE
+    told = capsys.readouterr()
+    assert says in told.err and told.err.count("\n") == 1 and not told.out
+
+
+def test_a_folder_of_other_settings_or_weights_is_refused(made):
+    _, out = made
+    with pytest.raises(ValueError, match=r"holds answers with seed = 0, and seed = 1 is asked for; .*--overwrite"):
+        failures(Failures(**(vars(SMALL) | {"seed": 1})), out)
+    document = read_document(out / DOCUMENT)
+    write_document(out / DOCUMENT, document | {"weights": {"before": "0", "after": "0"}})
+    with pytest.raises(ValueError, match="of other weights than the model has now"):
+        failures(SMALL, out)
+    write_document(out / DOCUMENT, document)
