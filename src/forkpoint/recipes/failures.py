@@ -68,13 +68,11 @@ class Failures:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.models) <= len(ARMS):
-            raise ValueError(
-                f"failures: {len(self.models)} models; name one before training and one after it, or three"
-            )
+            raise ValueError(f"failures: {len(self.models)} models; name one before and one after training, or three")
         for name in ("waits", "lengths"):
-            counts = getattr(self, name)
-            if list(counts) != sorted(set(counts)) or min(counts, default=1) < 1:
-                raise ValueError(f"--{name} {','.join(map(str, counts))}: give counts above 0, the smallest first")
+            given = getattr(self, name)
+            if list(given) != sorted(set(given)) or min(given, default=1) < 1:
+                raise ValueError(f"--{name} {','.join(map(str, given))}: give counts above 0, the smallest first")
         if not self.waits or self.long not in (0, *self.waits):
             shown = ",".join(map(str, self.waits))
             raise ValueError(f"--waits {shown} --long {self.long}: give at least one wait, and as long one of them")
@@ -142,19 +140,23 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
     problems = first_problems(task, asked.problems)
     place = AnswerFolder(out, DOCUMENT, ["*/*.jsonl", "*/roles.json", "*/threshold.json"], as_json(asked))
     place.ready(overwrite=overwrite)
-    thinking = asked.thinking or getattr(task, "thinking", None)
-    policies = {arm: load_policy(model, thinking) for arm, model in asked.arms.items()}
-    for policy in policies.values():
-        policy.needs_markers("failures")
+    # one at a time: three models need not fit side by side, and one that cannot be used is told before the first token
+    weights = {arm: fingerprint(_load(asked, task, model).model) for arm, model in asked.arms.items()}
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
-    begun = place.begin({arm: fingerprint(policy.model) for arm, policy in policies.items()}, decoders=built)
-    count = _Count(len(policies) * (len(decoders) + 1) * len(problems), show)
-    arms = [
-        _Making(asked, task, problems, asked.arms[arm], policy, out / arm, count).arm(arm, decoders)
-        for arm, policy in policies.items()
-    ]
+    begun = place.begin(weights, decoders=built)
+    count = _Count(len(weights) * (len(decoders) + 1) * len(problems), show)
+    arms: list[Arm] = []
+    for arm, model in asked.arms.items():
+        making = _Making(asked, task, problems, model, _load(asked, task, model), out / arm, count)
+        arms.append(making.arm(arm, decoders))
     place.done(begun)
     return arms
+
+
+def _load(asked: Failures, task: Task, model: str) -> Policy:
+    policy = load_policy(model, asked.thinking or getattr(task, "thinking", None))
+    policy.needs_markers("failures")
+    return policy
 
 
 @dataclass
