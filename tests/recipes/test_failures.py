@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from tests.laws.small_models import small_model, small_tokenizer
 from tests.report.test_page import HOSTILE, Document
 
 from forkpoint import cli, exits
@@ -15,6 +16,7 @@ from forkpoint.recipes._failures_page import failures_page
 from forkpoint.recipes._failures_summary import Rights, questions, summary
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
 from forkpoint.record.documents import read_document, write_document
+from forkpoint.tasks import Thinking
 from forkpoint.tasks.countdown import countdown
 
 SETTINGS = {"window": 8.0, "stop.threshold": 0.1}
@@ -85,6 +87,20 @@ def test_the_early_stop_is_calibrated_on_training_where_no_threshold_is_given(tm
     assert 0 < before.threshold < 1 and before.threshold == after.threshold
     assert before.threshold == read_document(tmp_path / "before/threshold.json")["mean"]
     assert read(tmp_path / "before/stop.jsonl") == before.stop
+
+
+def test_any_model_with_markers_of_one_s_own(tmp_path):
+    """A model that knows nothing of the task: no right answer, no token of a role, and no number that is not one."""
+    small_model("qwen3").save_pretrained(tmp_path / "model")
+    small_tokenizer().save_pretrained(tmp_path / "model")
+    thinking, about = (
+        Thinking(end="done now", again="wait more"),
+        vars(SMALL) | {"models": (str(tmp_path / "model"),) * 3},
+    )
+    arms = failures(Failures(**(about | {"thinking": thinking})), tmp_path / "out")
+    found = summary(arms)
+    assert {one.passes.value for one in found.reach} == {0.0} and set(arms[0].roles) == {"all"}
+    assert failures_page(SMALL, arms, found)
 
 
 # ---- what is said of it

@@ -16,6 +16,7 @@ OUT/ARM/votes.jsonl      the vote of short completions, for as many tokens as th
 OUT/failures.html        the page
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,7 +256,9 @@ class _Making(NamedTuple):
             num = min(len(self.problems), ROWS // ROLE_SAMPLES)
             about = Evaluation(num, ROLE_SAMPLES, seed=self.asked.seed, max_tokens=self.asked.max_tokens, crossed=0)
             values = evaluate(self.policy.model, self.policy.tokenizer, self.task, about, keep=0).values
-            write_document(file, {key: value for key, value in values.items() if key.startswith("entropy/full")})
+            # a role that no token has is no number
+            full = {key: value for key, value in values.items() if key.startswith("entropy/full")}
+            write_document(file, {key: value for key, value in full.items() if math.isfinite(value)})
         found = read_document(file)
         roles = {"all": found["entropy/full"]}
         prefix = "entropy/full/"

@@ -16,7 +16,7 @@ Rows = Mapping[str, Mapping[int, Row]]
 NAMES = {
     "start": "before RL",
     "grpo": "after GRPO",
-    "kept": "entropy kept (fork_thermostat)",
+    "kept": "with entropy kept (fork_thermostat)",
     "direct": "taught without thinking",
 }
 
@@ -103,18 +103,16 @@ def _answers(found: Rows) -> Iterator[str]:
             f"Does the policy without thinking catch up? With {large} tokens of votes it reaches {share(direct)}; the "
             f"one that thinks has {share(thinks)} from one greedy completion."
         )
-    if {"start", "grpo"} <= set(found):
-        seeds = sorted(set(found["start"]) & set(found["grpo"]))
-        start, trained = ({seed: found[arm][seed] for seed in seeds} for arm in ("start", "grpo"))
-        for budget in (_first(start), _last(start)):
-            ahead = estimate(_right(trained, "parallel_vote", budget) - _right(start, "parallel_vote", budget))
-            yield (
-                f"Is the policy after GRPO ahead of the one before, voting for {budget} tokens? "
-                f"{verdict(ahead)}: {signed(ahead)}."
-            )
+    for arm, other in (("grpo", "start"), ("kept", "grpo")):
+        if not {arm, other} <= set(found):
+            continue
+        ours, theirs = _both(found, arm, other)
+        for budget in (_first(theirs), _last(theirs)):
+            ahead = estimate(_right(ours, "parallel_vote", budget) - _right(theirs, "parallel_vote", budget))
+            who = f"the policy {NAMES[arm]} ahead of that {NAMES[other]}"
+            yield f"Is {who}, voting for {budget} tokens? {verdict(ahead)}: {signed(ahead)}."
     if {"grpo", "kept"} <= set(found):
-        seeds = sorted(set(found["grpo"]) & set(found["kept"]))
-        gains = {arm: _gain({seed: found[arm][seed] for seed in seeds}) for arm in ("grpo", "kept")}
+        gains = dict(zip(("grpo", "kept"), map(_gain, _both(found, "grpo", "kept")), strict=True))
         difference = estimate(gains["kept"] - gains["grpo"])
         yield (
             f"Does entropy kept in training gain more from budget? Votes gain {signed(estimate(gains['kept']))} with "
@@ -152,6 +150,12 @@ def _familiar(found: Rows) -> Rows:
 
 def verdict(gain: Difference, up: str = "yes", down: str = "no, it is worse") -> str:
     return "not to be told" if not gain.excludes_zero else up if gain.mean > 0 else down
+
+
+def _both(found: Rows, *arms: str) -> list[dict[int, Row]]:
+    """The rows of each, of the seeds that all have."""
+    seeds = sorted(set.intersection(*(set(found[arm]) for arm in arms)))
+    return [{seed: found[arm][seed] for seed in seeds} for arm in arms]
 
 
 def _gain(rows: Mapping[int, Row]) -> NDArray[np.float64]:
