@@ -21,6 +21,21 @@ NAMES = {
 }
 
 
+CONTRASTS = (
+    ("soft_thinking", "sample"),
+    ("randomised_soft_thinking", "sample"),
+    ("swi_reasoning", "sample"),
+    ("calibrated_stop", "sample"),
+    ("parallel_vote", "greedy"),
+    ("cot_decoding", "greedy"),
+    ("cot_decoding", "parallel_vote"),
+    ("deep_confidence", "parallel_vote"),
+    ("tree_expansion", "parallel_vote"),
+    ("randomised_soft_thinking+parallel_vote", "parallel_vote"),
+)
+"""what publications compare, or should have"""
+
+
 def estimate(table: NDArray[np.float64]) -> Difference:
     """Of a table (seeds, problems): its mean with an interval over both, drawn alike for every table.
 
@@ -64,6 +79,8 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
     yield "\n".join(f"* {line}" for line in _answers(found))
     yield "## Answers over the problems with numbers as in training"
     yield "\n".join(f"* {line}" for line in _answers(_familiar(found)))
+    yield f"## Against each other, at {_last(next(iter(found.values())))} tokens"
+    yield _contrasts(found)
     for arm, rows in found.items():
         yield f"## {NAMES[arm][:1].upper()}{NAMES[arm][1:]}"
         yield _table(rows)
@@ -120,7 +137,7 @@ def _answers(found: Rows) -> Iterator[str]:
             f"{verdict(difference)}, the difference is {signed(difference)}."
         )
     for arm, rows in found.items():
-        if "abstractions" not in next(iter(rows.values()))["decoders"]:
+        if "abstractions" not in _decoders(rows):
             continue
         gain = _less(rows, "abstractions", "parallel_vote", _last(rows))
         asked = f"Do openings as abstractions beat plain samples at {_last(rows)} tokens, {NAMES[arm]}"
@@ -166,8 +183,24 @@ def _less(rows: Mapping[int, Row], name: str, other: str, budget: str) -> Differ
     return estimate(_right(rows, name, budget) - _right(rows, other, budget))
 
 
+def _contrasts(found: Rows) -> str:
+    """Accuracy of one less the other's, policy by policy; a dash where a policy has not both."""
+    body = []
+    for one, other in CONTRASTS:
+        cells = [
+            signed(_less(rows, one, other, _last(rows))) if {one, other} <= set(_decoders(rows)) else "–"
+            for rows in found.values()
+        ]
+        body.append([f"{one} less {other}", *cells])
+    return markdown(["accuracy", *(NAMES[arm] for arm in found)], [row for row in body if set(row[1:]) != {"–"}])
+
+
+def _decoders(rows: Mapping[int, Row]) -> Row:
+    return next(iter(rows.values()))["decoders"]
+
+
 def _table(rows: Mapping[int, Row]) -> str:
-    one = next(iter(rows.values()))["decoders"]
+    one = _decoders(rows)
     budgets = list(next(iter(one.values())))
     head = ["decoder", *(f"{budget} tokens" for budget in budgets), f"spent of {budgets[-1]}", "discarded"]
     body = []
