@@ -2,17 +2,18 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from tests.laws.small_models import small_model, small_tokenizer
 from tests.report.test_page import HOSTILE, Document
 
-from forkpoint import cli, exits
+from forkpoint import catalog, cli, exits
 from forkpoint.policies import TINY
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._samples import read
-from forkpoint.recipes._failures_page import failures_page
+from forkpoint.recipes._failures_page import LEVERS, failures_page
 from forkpoint.recipes._failures_summary import Rights, questions, summary
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
 from forkpoint.record.documents import read_document, write_document
@@ -156,6 +157,11 @@ def test_the_questions_hold_for_tables_of_seeds_too():
     (did,) = [change for question, change in found.items() if "what training did to pass@4" in question]
     # before, stopping gains .4 over free thinking; after, .2
     assert did == pytest.approx(np.full((2, 3), -0.2))
+
+
+def test_every_lever_that_is_named_is_one():
+    named = {word for row in LEVERS for word in re.findall(r"[a-z]+(?:_[a-z]+)+", " ".join(row[2:]))}
+    assert named <= {*catalog.names("methods"), *catalog.names("decoders")} and len(named) >= 8
 
 
 def test_the_page_is_inert_and_says_what_is_missing():
