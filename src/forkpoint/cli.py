@@ -255,7 +255,7 @@ def failures(
     models: Names,
     *,
     task: str = "countdown",
-    waits: str = "1,2,4",
+    waits: str = "1,2,3",
     long: int = 0,
     lengths: str = "",
     problems: int = 64,

@@ -73,8 +73,8 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite: bool, show: Show | None) -> Probed:
-    place = AnswerFolder(folder, DOCUMENT, [SAMPLES], asdict(asked), "samples")
-    place.ready(overwrite=overwrite)
+    place = AnswerFolder(folder, DOCUMENT, [SAMPLES], asdict(asked), "samples", overwrite)
+    place.ready()
     model, tokenizer = load(asked.model)
     model = on_accelerator(model)
     begun = place.begin(fingerprint(model))

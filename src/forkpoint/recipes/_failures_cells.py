@@ -1,15 +1,18 @@
 """The two failures as rows of tables, for the terminal and the page alike."""
 
+import math
 from collections.abc import Sequence
 
 from forkpoint.probes import Value
-from forkpoint.recipes._failures_summary import Cell, Crossing, Reach, Spread, Summary
+from forkpoint.recipes._failures_summary import ENOUGH, Cell, Crossing, Reach, Spread, Summary
 from forkpoint.report._text import number, percent
 
 HEADS = {
     "reach": ("model", "k", "pass@k", "interval", "change", "interval"),
-    "spread": ("model", "thinking", "tokens", "accuracy", "interval", "answer entropy", "interval", "no answer"),
-    "cells": ("model", "at inference", "accuracy", "interval", "tokens"),
+    "spread": (
+        *("model", "thinking", "tokens", "accuracy", "interval", "answer entropy", "interval", "no answer", "cut off"),
+    ),
+    "cells": ("model", "at inference", "accuracy", "interval", "tokens", "not as free"),
     "crossings": ("question", "change", "interval", "answer"),
 }
 NAMES = {
@@ -40,7 +43,7 @@ def spread_cells(found: Sequence[Spread]) -> list[list[str]]:
     return [
         [
             *(one.arm, one.way, f"{one.thinking:.1f}", percent(one.accuracy.value), interval(one.accuracy)),
-            *(number(one.entropy.value), interval(one.entropy), percent(one.no_answer.value)),
+            *(number(one.entropy.value), interval(one.entropy), percent(one.no_answer.value), percent(one.cut)),
         ]
         for one in found
     ]
@@ -48,7 +51,10 @@ def spread_cells(found: Sequence[Spread]) -> list[list[str]]:
 
 def cell_cells(found: Sequence[Cell]) -> list[list[str]]:
     return [
-        [one.arm, NAMES[one.lever], percent(one.accuracy.value), interval(one.accuracy), f"{one.tokens:.1f}"]
+        [
+            *(one.arm, NAMES[one.lever], percent(one.accuracy.value), interval(one.accuracy), f"{one.tokens:.1f}"),
+            percent(one.changed) if math.isfinite(one.changed) else "–",
+        ]
         for one in found
     ]
 
@@ -62,6 +68,8 @@ def change(value: Value | None) -> tuple[str, str]:
 
 
 def verdict(one: Crossing) -> str:
+    if one.change.problems < ENOUGH:
+        return "too few problems"
     return "not to be told" if not one.sure else "yes, up" if one.change.value > 0 else "yes, down"
 
 

@@ -28,18 +28,20 @@ from forkpoint.report.page import page_of
 TITLE = "Two failures, and whose lever is whose"
 LEDE = (
     "Training can take variety that a model needs; longer thinking can add variety that it does not. This page "
-    "measures both on the same problems, and says which remedy belongs to which."
+    "measures both on the same problems, and tests whose remedy is whose."
 )
 OPEN = "table.html.jinja"
 BANDS = "Bands are 95% bootstrap intervals over problems."
 COLLAPSE = (
     f"pass@k without bias, of completions at temperature 1. Collapse shows as entropy that falls while the largest k "
-    f"gains less than k = 1, or loses (arXiv:2505.22617). {BANDS}"
+    f"gains less than k = 1, or loses (arXiv:2505.22617). Entropies by role are of eight completions of at most 32 "
+    f"problems. {BANDS}"
 )
 INFLATION = (
     "Thinking is free, or kept from ending once or several times by what the model writes to go on, such as Wait. "
     "Inflation shows as answers that spread, or stop coming, while accuracy falls (arXiv:2506.04210). A completion "
-    f"without an answer is a class of its own in the entropy. {BANDS}"
+    "without an answer is a class of its own in the entropy; one that took all its tokens is cut off and has none. "
+    f"Open marks are thoughts of exact length. {BANDS}"
 )
 FIT = (
     "The toy model of arXiv:2506.04210: accuracy = scale (2 pi (s² + v))^-1/2 exp(-d² / 2(s² + v)), least squares, "
@@ -61,18 +63,19 @@ LEVERS = [
 ]
 LEVERS_HEAD = ("failure", "signal", "levers here", "what does not help")
 LEVERS_SAID = (
-    "Each lever acts where its failure arises. The two were measured in different papers (arXiv:2505.22617, "
-    "arXiv:2506.04210); that they are independent is nobody's result"
+    "As publications have it, each lever acts where its failure arises. The two were measured in different papers "
+    "(arXiv:2505.22617, arXiv:2506.04210); that they are independent is nobody's result"
 )
 BELOW, NOT_TESTED = ", and is tested below", "; a third model, trained with its entropy kept, would test it"
 CROSSED = (
     "Accuracy of the answer, with 95% bootstrap intervals over problems. Votes are for no more tokens than the long "
-    "thought spent in the mean; tokens count what was generated and read again."
+    "thought spent in the mean; tokens count what was generated and read again. Not as free: completions that are "
+    "others than in free thinking, with the same draws; an early stop that ends nothing leaves all as they are."
 )
 TESTED = (
-    "Differences of differences, problem by problem, with 95% bootstrap intervals over problems. Votes draw from the "
-    "model as it is, so that they cannot change its pass@k. An interval that holds 0 is no proof of independence: see "
-    "how wide it is."
+    "Differences, and differences of differences, problem by problem, with 95% bootstrap intervals over problems; what "
+    "another training run would give is not in them. Votes draw from the model as it is, so that they cannot change "
+    "its pass@k. An interval that holds 0 is no proof of independence: see how wide it is."
 )
 
 
@@ -145,10 +148,10 @@ def _inflation(names: Sequence[str], found: Summary, arms: Sequence[str]) -> Sec
 
 
 def _inflated(own: Sequence[Spread]) -> str:
-    waits = [one for one in own if not one.way.startswith("think-")]
-    free, last = next(one for one in waits if one.way == "free"), waits[-1]
+    free = next(one for one in own if one.way == "free")
+    last = max((one for one in own if one.way.startswith("wait-")), key=lambda one: int(one.way.removeprefix("wait-")))
     return (
-        f"from {free.thinking:.0f} tokens of thinking to {last.thinking:.0f}, accuracy goes from "
+        f"from {free.thinking:.0f} tokens of thinking to {last.thinking:.0f} ({last.way}), accuracy goes from "
         f"{percent(free.accuracy.value)} to {percent(last.accuracy.value)}, answer entropy from "
         f"{number(free.entropy.value)} to {number(last.entropy.value)} nats, and completions without an answer from "
         f"{percent(free.no_answer.value)} to {percent(last.no_answer.value)}"

@@ -13,6 +13,8 @@ from forkpoint.probes._toy_model import Inflation, fit, gaussian_variance
 from forkpoint.probes.answer_entropy import answer_entropy
 from forkpoint.recipes.failures import Arm
 
+ENOUGH = 10
+"""problems, for a change to be sure"""
 AT_INFERENCE = ("long", "free", "stop", "votes")
 
 
@@ -38,6 +40,8 @@ class Spread(NamedTuple):
     entropy: Value
     """of the answers to a problem, no answer being one of them; nats"""
     no_answer: Value
+    cut: float
+    """share of completions that took all the tokens they may: what has no end has no answer either"""
 
 
 class Cell(NamedTuple):
@@ -48,6 +52,8 @@ class Cell(NamedTuple):
     accuracy: Value
     tokens: float
     """per problem after its prompt, read again, kept or not; mean"""
+    changed: float
+    """share of completions that are others than in free thinking, with the same draws; nan for votes"""
 
 
 class Crossing(NamedTuple):
@@ -58,7 +64,8 @@ class Crossing(NamedTuple):
 
     @property
     def sure(self) -> bool:
-        return self.change.low > 0 or self.change.high < 0
+        """Never of fewer than ``ENOUGH`` problems, whose bootstrap says nothing of others."""
+        return self.change.problems >= ENOUGH and (self.change.low > 0 or self.change.high < 0)
 
 
 class Rights(NamedTuple):
@@ -96,7 +103,7 @@ def summary(arms: Sequence[Arm]) -> Summary:
 def right(samples: Samples, k: int = 1) -> NDArray[np.float64]:
     """Unbiased pass@k of each problem; nan where fewer than k completions got a verdict."""
     return samples.each(
-        lambda one: unbiased_pass_at_k(len(one.judged), one.num_correct, k) if len(one.judged) >= k else np.nan
+        lambda one: unbiased_pass_at_k(len(one.judged), one.num_correct, k) if len(one.judged) >= k > 0 else np.nan
     )
 
 
@@ -126,36 +133,43 @@ def _one(arm: Arm, way: str, samples: Samples) -> Spread:
     thinking = [float(trait["thinking"]) for one in samples.problems for trait in one.traits or ()]
     found = answer_entropy(samples).values
     accuracy = over_problems(right(samples), unit="share")
-    return Spread(arm.name, way, fmean(thinking), accuracy, found["answer_entropy"], found["no_answer"])
+    cut = fmean(length >= arm.most[way] for one in samples.problems for length in one.lengths)
+    return Spread(arm.name, way, fmean(thinking), accuracy, found["answer_entropy"], found["no_answer"], cut)
 
 
 def _curve(found: Sequence[Spread]) -> Inflation:
     """Of free thinking and of waits: a thought of exact length is cut off, which is no matter of variance."""
-    points = [(gaussian_variance(one.entropy.value), one.accuracy.value) for one in found if "think" not in one.way]
-    return fit([variance for variance, _ in points], [accuracy for _, accuracy in points])
+    waits = [one for one in found if not one.way.startswith("think-") and one.accuracy.problems]
+    return fit([gaussian_variance(one.entropy.value) for one in waits], [one.accuracy.value for one in waits])
 
 
 def _cell(arm: Arm, lever: str) -> Cell:
     samples: Samples = getattr(arm, lever)
     tokens = fmean(length for one in samples.problems for length in one.lengths)
-    return Cell(arm.name, lever, over_problems(right(samples), unit="share"), tokens)
+    changed = np.nan if lever == "votes" else changed_share(samples, arm.free)
+    return Cell(arm.name, lever, over_problems(right(samples), unit="share"), tokens, changed)
+
+
+def changed_share(samples: Samples, free: Samples) -> float:
+    """Share of completions that differ from those of free thinking, which were drawn alike."""
+    pairs = zip(samples.problems, free.problems, strict=True)
+    return fmean(text != other for one, own in pairs for text, other in zip(one.texts, own.texts, strict=True))
 
 
 def _crossings(*arms: Arm) -> list[Crossing]:
-    asked = questions(
-        *map(rights, arms), paths=min(arm.free.most for arm in arms), k=min(arm.samples.most for arm in arms)
-    )
+    paths = min(min(arm.free.most, arm.stop.most) for arm in arms)
+    k = min(arm.samples.most for arm in arms)
+    asked = questions(*(rights(arm, paths, k) for arm in arms), paths=paths, k=k)
     return [Crossing(question, over_problems(change, unit="share")) for question, change in asked.items()]
 
 
-def rights(arm: Arm) -> Rights:
-    """Of one model."""
-    paths = arm.free.most
+def rights(arm: Arm, paths: int, k: int) -> Rights:
+    """Of one model; pass@k of ``paths`` completions for each way of thinking, and of ``k`` as trained."""
     return Rights(
         *(right(getattr(arm, way)) for way in AT_INFERENCE),
         free_paths=right(arm.free, paths),
         stop_paths=right(arm.stop, paths),
-        reach=right(arm.samples, arm.samples.most),
+        reach=right(arm.samples, k),
     )
 
 
@@ -167,7 +181,9 @@ def questions(before: Rights, after: Rights, kept: Rights, *, paths: int, k: int
         f"Own side: does entropy kept in training change pass@{k}?": kept.reach - after.reach,
         "Other side: does entropy kept in training change what long thinking costs?": cost,
         "Own side: do votes change accuracy against long thinking, after training?": after.votes - after.long,
+        "Own side: do votes change accuracy against free thinking, after training?": after.votes - after.free,
         "Own side: does an early stop change accuracy against long thinking, after training?": after.stop - after.long,
+        "Own side: does an early stop change accuracy against free thinking, after training?": after.stop - after.free,
         f"Other side: does an early stop change what training did to pass@{paths}?": did,
         "Both: do votes gain more where entropy was kept?": kept.votes - kept.long - (after.votes - after.long),
         "Both: does an early stop gain more where entropy was kept?": kept.stop - kept.long - (after.stop - after.long),

@@ -8,7 +8,7 @@ from forkpoint.recipes._failures_cells import HEADS, tables
 from forkpoint.recipes._failures_page import failures_page
 from forkpoint.recipes._failures_summary import Summary, summary
 from forkpoint.recipes.failures import DOCUMENT, PAGE, Failures, failures
-from forkpoint.record.documents import read_document
+from forkpoint.record.documents import read_document, write_document
 from forkpoint.report._text import ascii_of
 from forkpoint.report.page import write_page
 
@@ -22,7 +22,9 @@ def told(asked: Failures, out: Path, **how: Any) -> Told:
     # a script reads ASCII; a page keeps an interval on one line
     printed = [(head, [[ascii_of(cell) for cell in row] for row in rows]) for head, rows in shown]
     roles = {arm.name: dict(arm.roles) for arm in arms}
-    return Told(printed, page, read_document(out / DOCUMENT) | {"roles": roles} | as_plain(found))
+    everything = read_document(out / DOCUMENT) | {"roles": roles} | as_plain(found)
+    write_document(out / DOCUMENT, everything)
+    return Told(printed, page, everything)
 
 
 def as_plain(found: Summary) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from forkpoint.tasks import Problem, Task
 from forkpoint.verify import score
 
 
+class TooFew(ValueError):
+    """Too few completions to calibrate by."""
+
+
 class Many(NamedTuple):
     """How many completions of a problem."""
 
@@ -73,15 +77,15 @@ def calibrated(
 ) -> Thresholds:
     """The thresholds of ``entropy_stop`` from completions that think freely; choose problems of the training split.
 
-    ``free`` samples, and ``stop`` says which entropy and how many tokens. Raises ValueError where fewer than two right
-    or two wrong completions think for so long.
+    ``free`` samples, and ``stop`` says which entropy and how many tokens. Raises TooFew where fewer than two right or
+    two wrong completions think for so long.
     """
     window = stop.settings["window"]
     reads = build(free.name, **{**free.settings, "entropy": stop.settings["entropy"]})
     right, wrong = last_steps(policy, reads, task, problems, many, window)
     if min(len(right), len(wrong)) < 2:
         what = f"{len(right)} right and {len(wrong)} wrong completions think for {window} tokens"
-        raise ValueError(f"{what}, too few to calibrate the early stop; give --settings window= or stop.threshold=")
+        raise TooFew(f"{what}, too few to calibrate the early stop; give --settings window= or stop.threshold=")
     return thresholds(right, wrong)
 
 

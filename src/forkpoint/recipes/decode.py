@@ -146,8 +146,8 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     prompt that uses up the budget or the model's context, and a folder with other settings or weights.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
-    folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked))
-    folder.ready(overwrite=overwrite)
+    folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked), overwrite=overwrite)
+    folder.ready()
     policy = load_policy(asked.model, asked.thinking or getattr(task, "thinking", None))
     problems = first_problems(task, asked.problems)
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}

@@ -4,14 +4,13 @@ Training collapse: entropy falls and the reach of many samples does not grow (ar
 answers spread and accuracy falls as thinking is forced to be longer (arXiv:2506.04210). Each has levers of its own;
 with a third model, whose entropy was kept in training, the two are crossed.
 
-OUT/failures.json        what was asked of which weights, and every number
+OUT/failures.json        what was asked of which weights, at which entropy the early stop is, and every number
 OUT/ARM/samples.jsonl    completions as trained; ARM is before, after or kept
 OUT/ARM/roles.json       entropy by what a token is for
 OUT/ARM/free.jsonl       completions by sampling
 OUT/ARM/wait-N.jsonl     completions whose thinking was kept from ending N times
 OUT/ARM/think-N.jsonl    completions with thinking of exactly N tokens
-OUT/ARM/threshold.json   entropy at which thinking may end: the mean of right completions' last steps, training split
-OUT/ARM/stop.jsonl       completions whose thinking ends there
+OUT/ARM/stop.jsonl       completions whose thinking may end where entropy is low
 OUT/ARM/votes.jsonl      the vote of short completions, for as many tokens as the long thinking spent
 OUT/failures.html        the page
 """
@@ -24,12 +23,12 @@ from typing import Any, NamedTuple
 
 from forkpoint import catalog
 from forkpoint.config import Setting
-from forkpoint.decoders import Decoder, Policy, build, load_policy
+from forkpoint.decoders import Decoded, Decoder, Policy, build, load_policy
 from forkpoint.policies import fingerprint
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import ROWS, draw, in_chunks
-from forkpoint.recipes._paths import Many, asks, calibrated, paths, votes
+from forkpoint.recipes._paths import Many, TooFew, asks, calibrated, paths, votes
 from forkpoint.recipes.decode import Comparison, as_json, counts, markers
 from forkpoint.record.answers import AnswerFolder
 from forkpoint.record.documents import read_document, write_document
@@ -38,6 +37,7 @@ from forkpoint.trainers._evaluation import Evaluation, evaluate
 
 DOCUMENT, PAGE = "failures.json", "failures.html"
 ARMS = ("before", "after", "kept")
+FILES = ("samples.jsonl", "roles.json", "free.jsonl", "stop.jsonl", "votes.jsonl", "wait-*.jsonl", "think-*.jsonl")
 ROLE_SAMPLES = 8
 Show = Callable[[int, int], None]
 
@@ -49,7 +49,7 @@ class Failures:
     models: tuple[str, ...]
     """before training, after it, and, where there is one, after training that kept its entropy"""
     task: str = "countdown"
-    waits: tuple[int, ...] = (1, 2, 4)
+    waits: tuple[int, ...] = (1, 2, 3)
     """how often the end of thinking is kept from coming, the least first"""
     lengths: tuple[int, ...] = ()
     """exact lengths of thinking in tokens, the shortest first"""
@@ -64,7 +64,8 @@ class Failures:
     """longest completion; each wait may take as many again, and a thought of exact length has them for its answer"""
     seed: int = 0
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    """``SETTING`` for every decoder that has it; ``free.SETTING``, or stop, votes, wait-N, think-N, for one"""
+    """``SETTING`` for every decoder that has it; ``free.SETTING``, or stop, votes, wait-N, think-N, for one. Not those
+    that ``waits`` and ``lengths`` are"""
     thinking: Thinking | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +78,11 @@ class Failures:
         if not self.waits or self.long not in (0, *self.waits):
             shown = ",".join(map(str, self.waits))
             raise ValueError(f"--waits {shown} --long {self.long}: give at least one wait, and as long one of them")
+        for key in self.settings:
+            if key.rpartition(".")[2] in ("waits", "length"):
+                raise ValueError(
+                    f"--settings {key}: how long thinking is forced to be is said by --waits and --lengths"
+                )
         for name, least in (("problems", 1), ("k", 2), ("paths", 2), ("max_tokens", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
@@ -127,6 +133,8 @@ class Arm:
     stop: Samples
     threshold: float
     """at which ``stop`` ends thinking, nats"""
+    most: Mapping[str, int]
+    """most tokens of a completion, for ``free`` and for each way to force thinking"""
     votes: Samples
     """one voted answer each, for no more tokens than ``long`` spent in the mean"""
 
@@ -134,30 +142,56 @@ class Arm:
 def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show | None = None) -> list[Arm]:
     """Write what ``out`` does not hold yet; the page is not written. ``show(done, of)`` counts problems of files.
 
-    Raises ValueError, in one line, for an unknown task or setting, a model that cannot be decoded from or whose
-    thinking has no known end, and a folder with other settings or weights.
+    Raises ValueError, in one line, for an unknown task or setting, a model that cannot be decoded from, whose thinking
+    has no known end or whose context is too small, and a folder with other settings or weights.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
     problems = first_problems(task, asked.problems)
-    place = AnswerFolder(out, DOCUMENT, ["*/*.jsonl", "*/roles.json", "*/threshold.json"], as_json(asked))
-    place.ready(overwrite=overwrite)
+    files = [f"{arm}/{name}" for arm in ARMS for name in FILES]
+    place = AnswerFolder(out, DOCUMENT, [PAGE, *files], as_json(asked), overwrite=overwrite)
+    place.ready()
     # one at a time: three models need not fit side by side, and one that cannot be used is told before the first token
-    weights = {arm: fingerprint(_load(asked, task, model).model) for arm, model in asked.arms.items()}
+    weights, thresholds = {}, place.stored("thresholds") or {}
+    for arm, model in asked.arms.items():
+        policy = _load(asked, task, model, problems)
+        weights[arm] = fingerprint(policy.model)
+        if arm not in thresholds:
+            thresholds[arm] = _threshold(asked, task, policy, model)
+        del policy
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
-    begun = place.begin(weights, decoders=built)
+    begun = place.begin(weights, thresholds=thresholds, decoders=built)
     count = _Count(len(weights) * (len(decoders) + 1) * len(problems), show)
     arms: list[Arm] = []
     for arm, model in asked.arms.items():
-        making = _Making(asked, task, problems, model, _load(asked, task, model), out / arm, count)
-        arms.append(making.arm(arm, decoders))
+        making = _Making(asked, task, problems, model, _load(asked, task, model, problems), out / arm, count)
+        arms.append(making.arm(arm, decoders, thresholds[arm]))
+        del making
     place.done(begun)
     return arms
 
 
-def _load(asked: Failures, task: Task, model: str) -> Policy:
+def _load(asked: Failures, task: Task, model: str, problems: Sequence[Problem]) -> Policy:
     policy = load_policy(model, asked.thinking or getattr(task, "thinking", None))
     policy.needs_markers("failures")
+    longest = max(len(ask.prompt) for ask in asks(policy, task, problems))
+    way, most = max(asked.forced.items(), key=lambda pair: pair[1])
+    if policy.context is not None and longest + most > policy.context:
+        what = f"a prompt of {longest} tokens and {most} more for {way} are over its {policy.context} positions"
+        raise ValueError(f"model {model!r}: {what}; lower --max-tokens, --waits or --lengths")
     return policy
+
+
+def _threshold(asked: Failures, task: Task, policy: Policy, model: str) -> float:
+    """At which the early stop ends thinking: as asked for, or calibrated on problems of the training split."""
+    decoders = asked.decoders()
+    if {"threshold", "stop.threshold"} & set(asked.settings):
+        return float(decoders["stop"].settings["threshold"])
+    many = Many(asked.paths, asked.max_tokens, asked.seed)
+    problems = first_problems(task, asked.problems, "train", fewer=True)
+    try:
+        return calibrated(policy, decoders["stop"], decoders["free"], task, problems, many).mean
+    except TooFew as error:
+        raise ValueError(f"model {model!r}: {error}") from None
 
 
 @dataclass
@@ -184,24 +218,23 @@ class _Making(NamedTuple):
     folder: Path
     count: _Count
 
-    def arm(self, name: str, decoders: Mapping[str, Decoder]) -> Arm:
+    def arm(self, name: str, decoders: Mapping[str, Decoder], threshold: float) -> Arm:
         self.folder.mkdir(exist_ok=True)
-        asked = self.asked
-        drawn = self._drawn()
-        threshold = self._threshold(decoders["free"], decoders["stop"])
+        most = {"free": self.asked.max_tokens, **self.asked.forced}
+        forced = {way: self._paths(way, decoders[way], most[way]) for way in self.asked.forced}
+        long = forced[f"wait-{self.asked.long or self.asked.waits[-1]}"]
         stop = build("entropy_stop", **{**decoders["stop"].settings, "threshold": threshold})
-        forced = {way: self._paths(way, decoders[way], most) for way, most in asked.forced.items()}
-        long = forced[f"wait-{asked.long or asked.waits[-1]}"]
         return Arm(
             name=name,
             model=self.model,
-            samples=drawn,
+            samples=self._drawn(),
             roles=self._roles(),
-            free=self._paths("free", decoders["free"], asked.max_tokens),
+            free=self._paths("free", decoders["free"], most["free"]),
             forced=forced,
             long=long,
-            stop=self._paths("stop", stop, asked.max_tokens),
+            stop=self._paths("stop", stop, most["free"]),
             threshold=threshold,
+            most=most,
             votes=self._votes(decoders["votes"], long),
         )
 
@@ -217,29 +250,18 @@ class _Making(NamedTuple):
         many = Many(self.asked.paths, max_tokens, self.asked.seed)
         return self._kept(name, many.k, lambda part: paths(self.policy, decoder, self.task, part, many))
 
-    def _threshold(self, free: Decoder, stop: Decoder) -> float:
-        """As asked for, or calibrated on problems of the training split."""
-        if "stop.threshold" in self.asked.settings:
-            return float(self.asked.settings["stop.threshold"])
-        file = self.folder / "threshold.json"
-        if not file.exists():
-            many = Many(self.asked.paths, self.asked.max_tokens, self.asked.seed)
-            problems = first_problems(self.task, len(self.problems), "train")
-            try:
-                found = calibrated(self.policy, stop, free, self.task, problems, many)
-            except ValueError as error:
-                raise ValueError(f"model {self.model!r}: {error}") from None
-            write_document(file, found._asdict())
-        return read_document(file)["mean"]
-
     def _votes(self, decoder: Decoder, long: Samples) -> Samples:
-        prompts = [len(ask.prompt) for ask in asks(self.policy, self.task, self.problems)]
         spent = [length for one in long.problems for length in one.lengths]
-        budget = max(prompts) + max(1, sum(spent) // len(spent))
+        tokens = max(1, sum(spent) // len(spent))
 
         def vote(part: Sequence[Problem]) -> Iterator[Drawn]:
             asked = asks(self.policy, self.task, part)
-            return votes(self.task, part, decoder.decode(self.policy, asked, budget, seed=self.asked.seed))
+            found: dict[str, Decoded] = {}
+            for size in {len(ask.prompt) for ask in asked}:
+                alike = [ask for ask in asked if len(ask.prompt) == size]
+                made = decoder.decode(self.policy, alike, size + tokens, seed=self.asked.seed)
+                found |= {ask.id: one for ask, one in zip(alike, made, strict=True)}
+            return votes(self.task, part, [found[problem.id] for problem in part])
 
         return self._kept("votes", 1, vote)
 

@@ -30,13 +30,14 @@ class AnswerFolder:
     """what decides the lines, as JSON has it"""
     holds: str = "answers"
     """what an error calls the lines"""
+    overwrite: bool = False
+    """whether ``begin`` removes what is there"""
 
-    def ready(self, *, overwrite: bool = False) -> None:
-        """Raises ValueError, in one line, where it holds lines of other settings; ``overwrite`` removes them first."""
+    def ready(self) -> None:
+        """Raises ValueError, in one line, where the folder holds lines of other settings that are to stay."""
         file = self.path / self.document
-        if overwrite:
-            for old in [file, *self._written()]:
-                old.unlink(missing_ok=True)
+        if self.overwrite:
+            return
         if not file.exists():
             if self._written():
                 raise ValueError(f"{self.path}: holds {self.holds} without {self.document}; {REMEDY}")
@@ -48,8 +49,14 @@ class AnswerFolder:
                 raise ValueError(f"{self.path}: holds {self.holds} with {what}; give the same settings, {REMEDY}")
 
     def begin(self, weights: Any, **about: Any) -> dict[str, Any]:
-        """The document, as it is or newly written. Raises ValueError where it is of other ``weights``."""
+        """The document, as it is or newly written; call it when nothing else can be refused any more.
+
+        Raises ValueError where it is of other ``weights``, or the folder cannot be written.
+        """
         file = self.path / self.document
+        if self.overwrite:
+            for old in [file, *self._written()]:
+                old.unlink(missing_ok=True)
         if file.exists():
             found = read_document(file)
             if found.get("weights") != json.loads(json.dumps(weights)):
@@ -63,6 +70,11 @@ class AnswerFolder:
         except OSError as error:
             raise ValueError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
         return begun
+
+    def stored(self, name: str) -> Any:
+        """A member of the document that is to stay; None where there is none."""
+        file = self.path / self.document
+        return None if self.overwrite or not file.exists() else read_document(file).get(name)
 
     def done(self, begun: Mapping[str, Any], **found: Any) -> None:
         write_document(self.path / self.document, {**begun, "state": "done", **found})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +30,28 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
         yield "No seed is measured yet: `python -m forkpoint.studies.two_failures`."
         return
     row = next(iter(found.values()))
-    asked, known = row["asked"], sum(row["familiar"])
+    asked, others = row["asked"], row["familiar"].count(0)
+    strange = sum(_strange(one) for one in found.values())
+    found = {seed: _familiar(one) for seed, one in found.items()}
     commits = ", ".join(sorted({one["commit"] for one in found.values() if one["commit"]}))
     yield (
         f"Written by `python -m forkpoint.studies.two_failures` from the rows in "
-        f"`benchmarks/results/study-two-failures`: {len(found)} seeds, {asked['problems']} held-out problems of "
-        f"countdown, {known} of them with given numbers to 10, as training has them, the others to 12; {asked['k']} "
-        f"completions of each as trained, {asked['paths']} for each way of thinking; commits {commits}. Means over "
-        "seeds with 95 % bootstrap intervals over seeds and problems. One tiny policy and one task: nothing here "
-        "speaks for large models. `forkpoint failures` makes the same comparison of any models, as a page."
+        f"`benchmarks/results/study-two-failures`: {len(found)} seeds, the {row['familiar'].count(1)} held-out "
+        f"problems of countdown that are like those of training, {asked['k']} completions of each as trained and "
+        f"{asked['paths']} for each way of thinking, of {asked['max_tokens']} tokens at most and as many again for every wait; commits "
+        f"{commits}. Means over seeds with 95 % bootstrap intervals over seeds and problems; three seeds are few for "
+        "it. One tiny policy and one task: nothing here speaks for large models. `forkpoint failures` makes the same "
+        f"comparison of any models, as a page. {others} more problems, with given numbers that no policy met in "
+        f"training, are left out: {strange} of their completions as trained were right."
     )
     yield "## Does either lever touch the other failure?"
-    yield markdown(["question", "change", "answer", "over the problems as in training"], _answers(found))
+    yield markdown(["question", "change", "answer"], _answers(found))
     yield (
         "Votes draw from the policy as it is, so that they cannot change its pass@k. An interval that holds 0 is no "
-        "proof of independence; how wide it is says what could hide in it."
+        "proof of independence; how wide it is says what could hide in it. An early stop against free thinking is the "
+        "lever itself; against the long thought it is mostly that no wait was forced. It changes "
+        f"{_stopped(found, 'after')} of the completions after GRPO and {_stopped(found, 'kept')} with entropy kept, so "
+        "that what it does not touch says little."
     )
     yield f"## Both levers, crossed: accuracy, with the long thought kept from ending {asked['long']} times"
     yield markdown(["", *(NAMES[way] for way in AT_INFERENCE)], [_cells(found, arm) for arm in ("after", "kept")])
@@ -64,22 +72,46 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
         series = {name: _curve(found, arm, key) for arm, name in ARMS.items()}
         write_bytes(figure, lines(title, series, "thinking tokens, mean", title.lower()).encode())
         yield f"![{title}]({figure.name})"
-    head = ["", "thinking", "tokens of it", "accuracy", "answer entropy, nats", "without an answer"]
+    head = ["", "thinking", "tokens of it", "accuracy", "answer entropy, nats", "without an answer", "cut off"]
     yield markdown(head, [_way(found, arm, way) for arm in ARMS for way in row["arms"][arm]["spread"]])
     yield (
         "A completion without an answer is a class of its own in the answer entropy, which is why it can fall while "
-        "ever fewer completions come to an answer."
+        "ever fewer completions come to an answer. Cut off: took all the tokens they may, and so have none. ± is the "
+        "standard deviation over seeds."
     )
+
+
+def _stopped(found: Mapping[int, Row], arm: str) -> str:
+    return f"{100 * np.mean([row['arms'][arm]['stopped'] for row in found.values()]):.1f} %"
+
+
+def _strange(row: Row) -> int:
+    """Right completions of problems that are not like those of training."""
+    shares = [arm["passes"]["1"] for arm in row["arms"].values()]
+    pairs = [pair for columns in shares for pair in zip(columns, row["familiar"], strict=True)]
+    return round(sum(share * row["asked"]["k"] for share, known in pairs if not known))
+
+
+def _familiar(row: Row) -> Row:
+    """The same row, of the problems alone that are like those of training."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: kept(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [one for one, known in zip(value, row["familiar"], strict=True) if known]
+        return value
+
+    return row | {"arms": kept(row["arms"])}
 
 
 def _answers(found: Mapping[int, Row]) -> list[list[str]]:
     arms = [_rights(found, arm) for arm in ARMS]
     asked = next(iter(found.values()))["asked"]
-    inside = np.array(next(iter(found.values()))["familiar"], dtype=bool)
     rows = []
     for question, change in questions(*arms, paths=asked["paths"], k=asked["k"]).items():
-        every, known = estimate(change), estimate(change[:, inside])
-        rows.append([question, signed(every), verdict(every, "yes, up", "yes, down"), signed(known)])
+        every = estimate(change)
+        rows.append([question, signed(every), verdict(every, "yes, up", "yes, down")])
     return rows
 
 
@@ -113,7 +145,8 @@ def _curve(found: Mapping[int, Row], arm: str, key: str) -> list[tuple[float, fl
 
 def _way(found: Mapping[int, Row], arm: str, way: str) -> list[str]:
     cells = [share(estimate(_spread(found, arm, way, key))) for key in ("accuracy", "answer_entropy", "no_answer")]
-    return [ARMS[arm], way, f"{_thinking(found, arm, way):.1f}", *cells]
+    cut = np.mean([row["arms"][arm]["spread"][way]["cut"] for row in found.values()])
+    return [ARMS[arm], way, f"{_thinking(found, arm, way):.1f}", *cells, f"{cut:.2f}"]
 
 
 def _spread(found: Mapping[int, Row], arm: str, way: str, key: str) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from forkpoint.config import Setting
 from forkpoint.decoders import build, load_policy
 from forkpoint.policies import TINY
 from forkpoint.recipes._decode_summary import right
-from forkpoint.recipes._paths import Many, calibrated
+from forkpoint.recipes._paths import Many, TooFew, calibrated
 from forkpoint.recipes.decode import Compared, Comparison, decode
 from forkpoint.record.checkpoints import newest
 from forkpoint.record.documents import write_bytes
@@ -198,9 +198,7 @@ def calibrated_threshold(model: str, seed: int, problems: int) -> float | None:
     try:
         policy = load_policy(model, task.thinking)
         return calibrated(policy, stop, free, task, first_problems(task, problems, "train"), many).mean
-    except ValueError as error:
-        if "too few to calibrate" not in str(error):
-            raise
+    except TooFew:
         return None
 
 
