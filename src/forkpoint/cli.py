@@ -406,6 +406,8 @@ def _answered(found: "Told", json: bool) -> int:
     else:
         for head, rows in found.tables:
             terminal.table(head, rows, right=head[1:])
+        for note in found.notes:
+            terminal.note(note)
         terminal.say(found.page)
     return exits.DONE
 

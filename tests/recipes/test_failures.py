@@ -13,11 +13,12 @@ from forkpoint import catalog, cli, exits
 from forkpoint.policies import TINY
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._samples import read
+from forkpoint.recipes._failures_cells import verdict
 from forkpoint.recipes._failures_page import LEVERS, failures_page
 from forkpoint.recipes._failures_summary import Rights, questions, summary
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
 from forkpoint.record.documents import read_document, write_document
-from forkpoint.tasks import Thinking
+from forkpoint.tasks import Problem, Thinking
 from forkpoint.tasks.countdown import countdown
 
 SETTINGS = {"window": 8.0, "stop.threshold": 0.1}
@@ -56,8 +57,8 @@ def test_the_same_model_twice_is_the_same_and_nothing_crosses_over(made):
     arms, _ = made
     assert arms[0].samples == arms[1].samples and arms[0].roles == arms[1].roles
     found = summary([*arms, arms[1].__class__(**(vars(arms[1]) | {"name": "kept"}))])
-    crossed = [one for one in found.crossings if not one.asked.startswith("Own side: do")]
-    assert all(one.change.value == 0 and not one.sure for one in crossed if "against long" not in one.asked)
+    crossed = [one for one in found.crossings if " against " not in one.asked]
+    assert len(crossed) == 5 and all(one.change.value == 0 and not one.sure for one in crossed)
 
 
 def test_the_files_say_what_was_asked_of_which_weights(made):
@@ -86,7 +87,10 @@ def test_the_early_stop_is_calibrated_on_training_where_no_threshold_is_given(tm
     asked = Failures((TINY, TINY), waits=(1,), problems=24, k=2, paths=4, settings={"window": 8.0})
     before, after = failures(asked, tmp_path)
     assert 0 < before.threshold < 1 and before.threshold == after.threshold
-    assert before.threshold == read_document(tmp_path / "before/threshold.json")["mean"]
+    stored = read_document(tmp_path / DOCUMENT)
+    assert stored["thresholds"] == {"before": before.threshold, "after": before.threshold}
+    over_all = Failures(**(vars(asked) | {"settings": {"threshold": 0.7, "window": 8.0}, "problems": 4}))
+    assert failures(over_all, tmp_path / "given")[0].threshold == 0.7, "given for every decoder that has it"
     assert read(tmp_path / "before/stop.jsonl") == before.stop
 
 
@@ -101,7 +105,7 @@ def test_any_model_with_markers_of_one_s_own(tmp_path):
     arms = failures(Failures(**(about | {"thinking": thinking})), tmp_path / "out")
     found = summary(arms)
     assert {one.passes.value for one in found.reach} == {0.0} and set(arms[0].roles) == {"all"}
-    assert failures_page(SMALL, arms, found)
+    assert "cut off" in failures_page(SMALL, arms, found)
 
 
 # ---- what is said of it
@@ -128,6 +132,7 @@ def arm(name, long="0000", free="1100", kept="1111"):
         long=drawn(long, ("7", None, None, None), 20.0),
         stop=drawn("1110", ("7",) * 4, 4.0),
         threshold=0.1,
+        most={"free": 10, "wait-1": 11, "wait-2": 11},
         votes=Samples(tuple(drawn("1", ("7",), 5.0).problems)),
     )
 
@@ -142,11 +147,51 @@ def test_numbers_that_can_be_checked_by_hand():
     free, last = spread["after", "free"], spread["after", "wait-2"]
     assert free.accuracy.value == 0.5 and free.entropy.value == pytest.approx(1.5 * math.log(2))
     assert last.no_answer.value == 0.75 and last.entropy.value == pytest.approx(0.562335)
+    assert (free.cut, last.cut) == (1.0, 0.0), "ten tokens of ten, and of eleven"
     crossed = {one.asked: one.change.value for one in found.crossings}
     # long thinking costs .5 after training and nothing where entropy was kept
     assert crossed["Other side: does entropy kept in training change what long thinking costs?"] == -0.5
     assert crossed["Both: do votes gain more where entropy was kept?"] == -0.5
     assert crossed["Own side: does an early stop change accuracy against long thinking, after training?"] == 0.75
+    assert crossed["Own side: does an early stop change accuracy against free thinking, after training?"] == 0.25
+    assert {verdict(one) for one in found.crossings} == {"too few problems"}
+
+
+def test_pass_at_k_is_of_one_k_where_verdicts_are_missing():
+    found = summary([arm("before"), arm("after", kept="1000"), arm("kept", kept="100-")])
+    (reach,) = [one for one in found.crossings if "change pass@3?" in one.asked]
+    assert reach.change.value == pytest.approx(1.0 - 0.75), "of three that got a verdict, and of three of four"
+    nothing = summary([arm(name, long="----", free="----", kept="----") for name in ("before", "after", "kept")])
+    assert all(one.accuracy.problems == 0 for one in nothing.spread if one.way == "free")
+
+
+def test_votes_hold_their_budget_where_prompts_differ(tmp_path, monkeypatch):
+    model, tokenizer = small_model("llama"), small_tokenizer()
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    changed = {"models": (str(tmp_path / "model"),) * 2, "thinking": Thinking(end="done now", again="wait more")}
+    monkeypatch.setattr("forkpoint.tasks.countdown.Countdown.problem", _longer)
+    before, _ = failures(Failures(**(vars(SMALL) | changed)), tmp_path / "out")
+    assert len({len(one.prompt.split()) for one in before.free.problems}) > 1
+    spent = np.mean([length for one in before.long.problems for length in one.lengths])
+    assert all(length <= spent for one in before.votes.problems for length in one.lengths)
+
+
+def _longer(task, numbers, target):
+    words = " ".join(map(str, numbers)) + " more" * (target % 5)
+    about = {"numbers": tuple(sorted(numbers)), "target": target}
+    return Problem(f"{words} {target}", f"{words} target {target} think", about)
+
+
+def test_overwrite_leaves_the_files_of_others(tmp_path):
+    mine = tmp_path / "other" / "rollouts.jsonl"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    failures(SMALL, tmp_path, overwrite=True)
+    old = (tmp_path / "before/free.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="no such folder"):
+        failures(Failures(**(vars(SMALL) | {"models": ("tiny", "./nowhere")})), tmp_path, overwrite=True)
+    assert mine.read_text() == "mine" and (tmp_path / "before/free.jsonl").read_bytes() == old
 
 
 def test_the_questions_hold_for_tables_of_seeds_too():
@@ -205,6 +250,8 @@ def test_the_verb_prints_tables_and_the_page(tmp_path, capsys):
         (["tiny", "tiny", "--lengths", "0"], "--lengths 0: give counts above 0"),
         (["tiny", "tiny", "--k", "1"], "--k 1: give 2 or more"),
         (["tiny", "tiny", "--settings", "nothing=1"], "--settings nothing: none of"),
+        (["tiny", "tiny", "--settings", "wait-1.waits=5"], "how long thinking is forced to be is said by --waits"),
+        (["tiny", "tiny", "--waits", "4"], "a prompt of 6 tokens and 280 more for wait-4 are over its 256 positions"),
         (["tiny", "tiny", "--task", "dyck", "--problems", "2"], "failures ends thinking at a marker"),
         (["tiny", "./nowhere"], "model './nowhere': no such folder"),
         (["tiny", "tiny", "--problems", "4", "--k", "2", "--paths", "2"], "too few to calibrate the early stop"),

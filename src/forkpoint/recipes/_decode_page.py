@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from forkpoint.recipes._decode_summary import Contrast, Point, contrasts, points
+from forkpoint.recipes._decode_summary import Contrast, Point, contrasts, points, remarks
 from forkpoint.recipes.decode import Compared
 from forkpoint.report._plot import PERCENT, color, dash, layout, symbol
 from forkpoint.report._section import Figure, Section, Table
@@ -70,7 +70,7 @@ def _accuracy(compared: Compared, found: Sequence[Point]) -> Section:
     drawn = layout("tokens per problem, mean, everything counted", PERCENT, [0.0, 1.02], hovermode="closest")
     figure = Figure("Accuracy of the answer given", traces, drawn, list(enumerate(compared.asked.names)))
     lost = [f"{point.method} at {point.budget}: {point.no_verdict} without a verdict" for point in found]
-    notes = [note for point, note in zip(found, lost, strict=True) if point.no_verdict]
+    notes = [note for point, note in zip(found, lost, strict=True) if point.no_verdict] + remarks(compared)
     caption = "Bars are 95% bootstrap intervals over problems. A decoder that ends early lies left of its budget."
     return Section(
         "Accuracy",

@@ -59,6 +59,16 @@ def contrasts(compared: Compared) -> list[Contrast]:
     return [one._replace(p=p) for one, p in zip(found, adjusted, strict=True)]
 
 
+def remarks(compared: Compared) -> list[str]:
+    """What decoders say of their answers, each once for a decoder and budget, with how many problems it is said of."""
+    told: dict[str, int] = {}
+    for row in compared.rows:
+        if note := row.get("note"):
+            key = f"{row['method']} at {row['budget']}: {note}"
+            told[key] = told.get(key, 0) + 1
+    return [f"{said} ({count} problems)" for said, count in told.items()]
+
+
 def right(rows: Sequence[Row]) -> NDArray[np.float64]:
     """1 for correct, 0 for wrong, nan where there was no verdict.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forkpoint.recipes._decode_page import HEAD, cells, contrast_cells, decode_page
-from forkpoint.recipes._decode_summary import contrasts, points
+from forkpoint.recipes._decode_summary import contrasts, points, remarks
 from forkpoint.recipes.decode import DOCUMENT, PAGE, Comparison, decode
 from forkpoint.record.documents import read_document
 from forkpoint.report.page import write_page
@@ -17,6 +17,7 @@ class Told(NamedTuple):
     tables: list[tuple[Sequence[str], list[list[str]]]]
     page: Path
     as_json: Any
+    notes: Sequence[str] = ()
 
 
 def told(asked: Comparison, out: Path, **how: Any) -> Told:
@@ -30,7 +31,7 @@ def told(asked: Comparison, out: Path, **how: Any) -> Told:
         head = ("decoder", "budget", f"less {first}", "interval", "better", "worse", "p")
         tables.append((head, contrast_cells(against)))
     numbers = {"points": [plain(one) for one in found], "contrasts": [plain(one) for one in against]}
-    return Told(tables, page, read_document(out / DOCUMENT) | numbers)
+    return Told(tables, page, read_document(out / DOCUMENT) | numbers, remarks(compared))
 
 
 def plain(one: Any) -> dict[str, Any]:

@@ -197,6 +197,7 @@ def _row(one: Decoded) -> Row:
         "entropy": _mean(entropies),
         "votes": dict(one.votes),
         "cut": sum(trace.finish == "limit" for trace in one.traces),
+        "note": one.note,
     }
 
 

@@ -105,8 +105,8 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
         "Where they are no defaults they stand in `SETTINGS` of `src/forkpoint/studies/inference.py`, fixed before any "
         "row. Cold Stop never acts: soft_thinking keeps its patience of 256 tokens. entropy_branching has two beams "
         "and ends long before 512 tokens, as its tokens spent show. The two calibrated stops came after the first "
-        "rows, which showed what a threshold that is not calibrated does here; theirs is the source's rule on problems of "
-        "training."
+        "rows, which showed what a threshold that is not calibrated does here; theirs is the source's rule on problems "
+        "of training."
     )
 
 
@@ -123,7 +123,9 @@ def _answers(found: Rows) -> Iterator[str]:
         drop = estimate(_forced(rows, lengths[-1]) - _forced(rows, best))
         falls = best != lengths[-1]
         hurts = f"from there to {lengths[-1]} it changes by {signed(drop)}" if falls else "it never falls"
-        yield f"Where does forced length start to hurt, {NAMES[arm]}? Accuracy is highest at {best} tokens; {hurts}."
+        free = share(estimate(_right(rows, "sample", _last(rows)))) if "sample" in _decoders(rows) else "not measured"
+        told = f"Accuracy is highest at {best} tokens ({max(accuracy):.3f}; unforced {free}); {hurts}."
+        yield f"Where does forced length start to hurt, {NAMES[arm]}? {told}"
     if {"start", "direct"} <= set(found):
         small, large = _first(found["start"]), _last(found["direct"])
         direct = estimate(_right(found["direct"], "parallel_vote", large))

@@ -77,7 +77,7 @@ def write_page(page: Path, found: Rows, start: Row, *, core: Sequence[str], scal
         f"![entropy at forks]({page.stem}-forks.svg)\n![accuracy against entropy]({page.stem}-exchange.svg)",
         "## Levels: mean ± standard deviation over seeds\n",
         levels(found, start, there),
-        "## Exploratory: two seeds, no claim\n\n" + levels(found, start, rest) if rest else "",
+        "## Exploratory: one or two seeds, no claim\n\n" + levels(found, start, rest) if rest else "",
         equal_tokens(found, there),
         settings(scaled),
     ]

@@ -38,11 +38,11 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
         f"Written by `python -m forkpoint.studies.two_failures` from the rows in "
         f"`benchmarks/results/study-two-failures`: {len(found)} seeds, the {row['familiar'].count(1)} held-out "
         f"problems of countdown that are like those of training, {asked['k']} completions of each as trained and "
-        f"{asked['paths']} for each way of thinking, of {asked['max_tokens']} tokens at most and as many again for every wait; commits "
-        f"{commits}. Means over seeds with 95 % bootstrap intervals over seeds and problems; three seeds are few for "
-        "it. One tiny policy and one task: nothing here speaks for large models. `forkpoint failures` makes the same "
-        f"comparison of any models, as a page. {others} more problems, with given numbers that no policy met in "
-        f"training, are left out: {strange} of their completions as trained were right."
+        f"{asked['paths']} for each way of thinking, of {asked['max_tokens']} tokens at most and as many again for "
+        f"every wait; commits {commits}. Means over seeds with 95 % bootstrap intervals over seeds and problems; three "
+        "seeds are few for it. One tiny policy and one task: nothing here speaks for large models. "
+        f"`forkpoint failures` makes the same comparison of any models, as a page. {others} more problems, with given "
+        f"numbers that no policy met in training, are left out: {strange} of their completions as trained were right."
     )
     yield "## Does either lever touch the other failure?"
     yield markdown(["question", "change", "answer"], _answers(found))
@@ -77,7 +77,8 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
     yield (
         "A completion without an answer is a class of its own in the answer entropy, which is why it can fall while "
         "ever fewer completions come to an answer. Cut off: took all the tokens they may, and so have none. ± is the "
-        "standard deviation over seeds."
+        "standard deviation over seeds. Tokens, cut-offs and what an early stop changes are of all problems, and "
+        "entropies by role of eight completions of the first 32."
     )
 
 
