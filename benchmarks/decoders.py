@@ -5,7 +5,9 @@
 A random Llama of three million parameters whose end token is never drawn. *Even*: 64 prompts of 16 tokens, 64 tokens
 each, every decoder of single completions at settings that end no thought early; log-probs and entropies of every token
 are recorded, which ``generate`` is not asked for. *Ragged*: 32 prompts, 8 samples each, at most 160 tokens, lengths
-drawn to a mean of 64 and the same for both: ``generate`` is told of them by a stopping criterion. Each round runs every
+drawn to a mean of 64 and the same for both: ``generate`` is told of them by a stopping criterion. *Many*: a quarter of
+the even prompts with four times the tokens, spent on paths and branches; a token that is thrown away counts as one, and
+what chooses between them is in the time. Each round runs every
 way once, in turn, so that a drift of the machine's speed meets all; ratios are taken within a round.
 """
 
@@ -34,6 +36,15 @@ EVEN: Mapping[str, dict[str, float]] = {
     "entropy_stop": {"threshold": 0.0},
     "budget_forcing": {"waits": 0},
 }
+MANY: Mapping[str, dict[str, float]] = {
+    "parallel_vote": {},
+    "deep_confidence": {"warmup": 2, "wave": 2, "window": 16},
+    "cot_decoding": {"k": 4},
+    "entropy_branching": {"segment": 16, "beams": 2, "expansions": 2},
+    "tree_expansion": {"chains": 2, "continuations": 2},
+    "abstractions": {"m": 2, "k": 2, "opening": 8},
+}
+"""decoders of several completions; each may have as many tokens as four of the even ones"""
 MARKERS = Markers(end=(VOCABULARY - 3, VOCABULARY - 2), again=(1, 2))
 PROMPT = 16
 
@@ -50,7 +61,8 @@ def main(
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(VOCABULARY - 3, (max(rows, prompts), PROMPT), generator=draw)
     even, ragged = _even(policy, ids[:rows], tokens), _ragged(policy, ids[:prompts], samples, cap)
-    found = {"even": _rounds(even, rounds), "ragged": _rounds(ragged, rounds)}
+    many = _many(policy, ids[: rows // 4], tokens)
+    found = {"even": _rounds(even, rounds), "ragged": _rounds(ragged, rounds), "many": _rounds(many, rounds)}
     about = {"rows": rows, "tokens": tokens, "prompts": prompts, "samples": samples, "cap": cap}
     path = save("decoders", {"question": "cost of a decoder's token", **about, "found": found})
     for name, ways in found.items():
@@ -77,6 +89,22 @@ def _even(policy: Policy, ids: torch.Tensor, tokens: int) -> dict[str, Way]:
 
     ways = {"generate, sampled": generated(True), "generate, greedy": generated(False)}
     return ways | {name: ours(name, settings) for name, settings in EVEN.items()}
+
+
+def _many(policy: Policy, ids: torch.Tensor, tokens: int) -> dict[str, Way]:
+    # an answer for every completion, so that votes have something to count
+    asks = [Ask(str(i), tuple(row), lambda text: "one") for i, row in enumerate(ids.tolist())]
+
+    def ours(name: str, settings: dict[str, float]) -> Way:
+        capped = {"max_tokens": tokens} if "max_tokens" in build(name).settings else {}
+        made = build(name, **settings, **capped)
+        return lambda: sum(
+            one.spent.kept + one.spent.discarded for one in made.decode(policy, asks, PROMPT + 4 * tokens)
+        )
+
+    repeated = ids.repeat_interleave(4, 0)
+    ways: dict[str, Way] = {"generate, sampled": lambda: _generate(policy, repeated, tokens, True, None)}
+    return ways | {name: ours(name, settings) for name, settings in MANY.items()}
 
 
 def _ragged(policy: Policy, ids: torch.Tensor, samples: int, cap: int) -> dict[str, Way]:
