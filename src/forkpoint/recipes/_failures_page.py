@@ -210,12 +210,13 @@ def _identified(curve: Inflation) -> str:
 
 
 def _crossed(found: Summary) -> Section:
-    said = [
-        f"{NAMES[one.lever]} of {one.arm} {percent(one.accuracy.value)} for {one.tokens:.0f} tokens"
-        for one in found.cells
-    ]
+    told: dict[str, list[str]] = {}
+    for one in found.cells:
+        clause = f"{NAMES[one.lever]} {percent(one.accuracy.value)} for {one.tokens:.0f} tokens"
+        told.setdefault(one.arm, []).append(clause)
+    said = sentence("; ".join(f"{arm}: {listed(clauses)}" for arm, clauses in told.items()))
     content = Table(HEADS["cells"], cell_cells(found.cells))
-    return Section("Both levers, crossed", sentence(listed(said)), caption=CROSSED, template=OPEN, content=content)
+    return Section("Both levers, crossed", said, caption=CROSSED, template=OPEN, content=content)
 
 
 def _tested(found: Summary) -> Section | None:
