@@ -53,7 +53,7 @@ def same(one, other):
 
 
 # A process that is done ends at once: gloo's threads can abort one whose interpreter is going down while the model
-# still holds the group (pytorch/pytorch#179291, seen once in some hundred runs). An exception ends it before this.
+# still holds the group (pytorch/pytorch#179291, seen once). An exception ends it before this.
 DONE = """
 import os, sys
 sys.stdout.flush()
