@@ -113,6 +113,30 @@ def _last_words(log: Path) -> str:
     return (log.read_text(errors="replace").strip().splitlines() or [""])[-1][:300]
 
 
+def fill(
+    rows: Path, minutes: float, makers: Mapping[str, Callable[[], Row]], same: Callable[[Row], bool] = lambda row: True
+) -> list[str]:
+    """Make ``ROWS/NAME.json`` of every maker whose row is missing or not ``same`` as asked; returns what could not be.
+
+    None begins after ``minutes``. A ValueError of one does not stop the others.
+    """
+    end = time.monotonic() + 60 * minutes
+    missing = []
+    for name, make in makers.items():
+        path = rows / f"{name}.json"
+        if time.monotonic() > end or (path.exists() and same(json.loads(path.read_text(encoding="utf-8")))):
+            continue
+        try:
+            row = make()
+        except ValueError as error:
+            missing.append(f"{name}: {error}")
+            continue
+        rows.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, json.dumps(rounded(row)).encode() + b"\n")
+        print(f"{name}: done", flush=True)
+    return missing
+
+
 def make_row(config: RunConfig, path: Path, samples: int) -> None:
     """Train, or go on, and write the row. Raises ArmFailed where the training does."""
     began, before = time.time(), _children()

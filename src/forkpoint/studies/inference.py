@@ -15,8 +15,8 @@ policy met as one. The page answers each question over all and over the 212.
 
 import json
 import math
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +27,8 @@ from forkpoint.recipes._decode_summary import right
 from forkpoint.recipes._paths import Many, TooFew, calibrated
 from forkpoint.recipes.decode import Compared, Comparison, decode
 from forkpoint.record.checkpoints import newest
-from forkpoint.record.documents import write_bytes
 from forkpoint.studies._inference_page import write_page
-from forkpoint.studies._pieces import Row, commit, rounded
+from forkpoint.studies._pieces import Row, commit, fill
 from forkpoint.tasks import Problem, Task, first_problems
 from forkpoint.tasks.countdown import countdown
 
@@ -102,23 +101,13 @@ def inference(
     only: str = "", seeds: int = SEEDS, minutes: float = math.inf, rows: Path = ROWS, out: Path = RUNS, *, scale: Scale
 ) -> list[str]:
     """Decode what has no row in ``rows`` yet; ``only`` names arms, by commas. Returns what is missing, and why."""
-    end = time.monotonic() + 60 * minutes
     arms = [name.strip() for name in only.split(",") if name.strip()] or list(ARMS)
-    missing = []
-    for seed in range(seeds):
-        for arm in arms:
-            path = rows / f"{arm}-{seed}.json"
-            if path.exists() or time.monotonic() > end:
-                continue
-            try:
-                row = make_row(arm, seed, policy_of(arm, seed, out), out, scale)
-            except ValueError as error:
-                missing.append(f"{arm}-{seed}: {error}")
-                continue
-            rows.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, json.dumps(rounded(row)).encode() + b"\n")
-            print(f"{path.stem}: done", flush=True)
-    return missing
+    makers = {f"{arm}-{seed}": partial(_row, arm, seed, out, scale) for seed in range(seeds) for arm in arms}
+    return fill(rows, minutes, makers)
+
+
+def _row(arm: str, seed: int, out: Path, scale: Scale) -> Row:
+    return make_row(arm, seed, policy_of(arm, seed, out), out, scale)
 
 
 def policy_of(arm: str, seed: int, out: Path = RUNS) -> str:

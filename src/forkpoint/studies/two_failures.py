@@ -11,9 +11,9 @@ two papers (arXiv:2505.22617, arXiv:2506.04210) and was tested by neither.
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ from forkpoint.probes.answer_entropy import answer_entropy
 from forkpoint.recipes._failures_summary import AT_INFERENCE, changed_share, right, rights
 from forkpoint.recipes.decode import as_json
 from forkpoint.recipes.failures import Arm, Failures, failures
-from forkpoint.record.documents import write_bytes
-from forkpoint.studies._pieces import Row, commit, rounded
+from forkpoint.studies._pieces import Row, commit, fill
 from forkpoint.studies._two_failures_page import write_page
 from forkpoint.studies.inference import PROBLEMS, SEEDS, TASK, familiar, policy_of, wider
 from forkpoint.tasks import first_problems
@@ -44,22 +43,13 @@ def two_failures(
     seeds: int = SEEDS, minutes: float = math.inf, rows: Path = ROWS, out: Path = RUNS, *, asked: Failures = ASKED
 ) -> list[str]:
     """Measure the seeds without a row in ``rows``. Returns what is missing, and why."""
-    end = time.monotonic() + 60 * minutes
-    missing = []
-    for seed in range(seeds):
-        path = rows / f"seed-{seed}.json"
-        if time.monotonic() > end or (path.exists() and json.loads(path.read_text())["asked"] == _asked(asked)):
-            continue
-        try:
-            models = tuple(policy_of(arm, seed) for arm in ("start", "grpo", "kept"))
-            row = make_row(replace(asked, models=models, seed=seed), out / path.stem)
-        except ValueError as error:
-            missing.append(f"{path.stem}: {error}")
-            continue
-        rows.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, json.dumps(rounded(row)).encode() + b"\n")
-        print(f"{path.stem}: done", flush=True)
-    return missing
+    makers = {f"seed-{seed}": partial(_row, replace(asked, seed=seed), out) for seed in range(seeds)}
+    return fill(rows, minutes, makers, lambda row: row["asked"] == _asked(asked))
+
+
+def _row(asked: Failures, out: Path) -> Row:
+    models = tuple(policy_of(arm, asked.seed) for arm in ("start", "grpo", "kept"))
+    return make_row(replace(asked, models=models), out / f"seed-{asked.seed}")
 
 
 def make_row(asked: Failures, out: Path) -> Row:
