@@ -174,6 +174,18 @@ def test_times_count_what_the_model_did(tmp_path):
     assert took["cpu_s"] > 0 and took["wall_s"] > 0
 
 
+def test_what_a_decoder_says_of_its_answers_is_printed(tmp_path, capsys):
+    words = ["--methods", "greedy,deep_confidence", "--budget", "256", "--problems", "4", "--out", str(tmp_path)]
+    assert cli.main(["decode", "tiny", *words]) == exits.DONE
+    told = capsys.readouterr()
+    said = "paths of warmup=16 were all, so none could be stopped early ("
+    assert (
+        f"deep_confidence at 256: 7 {said}" in told.err
+        and "greedy at" not in told.err
+        and said in (tmp_path / "decode.html").read_text()
+    )
+
+
 def test_two_checkpoints_are_told_apart():
     model, _ = load(TINY)
     before = fingerprint(model)

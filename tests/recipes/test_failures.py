@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._samples import read
 from forkpoint.recipes._failures_cells import verdict
 from forkpoint.recipes._failures_page import LEVERS, failures_page
-from forkpoint.recipes._failures_summary import Rights, questions, summary
+from forkpoint.recipes._failures_summary import Rights, changed_share, questions, summary
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
 from forkpoint.record.documents import read_document, write_document
 from forkpoint.tasks import Problem, Thinking
@@ -51,6 +52,15 @@ def test_votes_spend_no_more_than_the_long_thought(made):
     spent = np.mean([length for one in before.long.problems for length in one.lengths])
     assert all(length <= spent for one in before.votes.problems for length in one.lengths)
     assert all(len(one.texts) == 1 for one in before.votes.problems)
+
+
+def test_what_differs_from_free_thinking_is_counted(made):
+    (before, _), _ = made
+    assert changed_share(before.free, before.free) == 0.0 and changed_share(before.long, before.free) == 1.0
+    (first, *others) = before.free.problems
+    altered = replace(first, texts=("other", *first.texts[1:]))
+    share = changed_share(Samples((altered, *others)), before.free)
+    assert share == pytest.approx(1 / (SMALL.problems * SMALL.paths))
 
 
 def test_the_same_model_twice_is_the_same_and_nothing_crosses_over(made):

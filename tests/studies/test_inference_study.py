@@ -70,6 +70,14 @@ def test_what_the_rows_do_not_tell_is_left_open(tmp_path):
     assert (tmp_path / "page-forced.svg").exists()
 
 
+def test_problems_unlike_those_of_training_are_counted_and_left_out(tmp_path):
+    row = made("start", 0, {("greedy", "512"): "0001"})
+    text = write_page(tmp_path / "page.md", {"start": {0: row}}).read_text()
+    assert "Of 1 more problems" in text and "1 answers were right over all" in text
+    (greedy,) = [line for line in text.splitlines() if line.startswith("| greedy |")]
+    assert "| 0.667 [" in greedy and "| 0.000 [" in greedy, "at 64 tokens two of three, at 512 none of the three"
+
+
 def test_what_every_problem_and_seed_shows_is_told(tmp_path):
     better = {("abstractions", "512"): "1111", ("soft_thinking", "512"): "0000"}
     rows = {"start": {seed: made("start", seed, better) for seed in range(3)}}
