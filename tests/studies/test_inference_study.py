@@ -36,6 +36,9 @@ def test_a_row_is_made_once_and_says_what_the_comparison_found(tmp_path):
     cell = row["decoders"]["parallel_vote"]["80"]
     assert len(cell["right"]) == 4 and set(cell["right"]) <= set("01-") and 6 < cell["tokens"] <= 80
     assert study.inference(**args) == [] and (tmp_path / "rows/start-0.json").read_bytes() == before
+    assert study._same(row, SMALL) and not study._same(row, SMALL._replace(problems=5))
+    changed = row | {"settings": row["settings"] | {"greedy": {"entropy": "other"}}}
+    assert not study._same(changed, SMALL)
     text = write_page(tmp_path / "page.md", study.collected(tmp_path / "rows")).read_text()
     assert "Is soft thinking more than greedy, before RL?" in text and "catch up" not in text
 

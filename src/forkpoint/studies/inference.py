@@ -28,7 +28,7 @@ from forkpoint.recipes._paths import Many, TooFew, calibrated
 from forkpoint.recipes.decode import Compared, Comparison, decode
 from forkpoint.record.checkpoints import newest
 from forkpoint.studies._inference_page import write_page
-from forkpoint.studies._pieces import Row, commit, fill
+from forkpoint.studies._pieces import Row, commit, fill, rounded
 from forkpoint.tasks import Problem, Task, first_problems
 from forkpoint.tasks.countdown import countdown
 
@@ -103,7 +103,26 @@ def inference(
     """Decode what has no row in ``rows`` yet; ``only`` names arms, by commas. Returns what is missing, and why."""
     arms = [name.strip() for name in only.split(",") if name.strip()] or list(ARMS)
     makers = {f"{arm}-{seed}": partial(_row, arm, seed, out, scale) for seed in range(seeds) for arm in arms}
-    return fill(rows, minutes, makers)
+    return fill(rows, minutes, makers, lambda row: _same(row, scale))
+
+
+def _same(row: Row, scale: Scale) -> bool:
+    """Whether a row is of these problems, budgets, lengths and settings."""
+    asked = _comparison("", scale).decoders()
+    settings = {name: rounded(dict(made.settings)) for name, made in asked.items()}
+    cells = row["decoders"].get(scale.methods[0], {})
+    return (
+        row["problems"] == scale.problems
+        and list(cells) == [str(budget) for budget in scale.budgets]
+        and list(row["forced"]) == [str(length) for length in scale.lengths]
+        and {name: row["settings"].get(name) for name in settings} == settings
+    )
+
+
+def _comparison(model: str, scale: Scale, seed: int = 0) -> Comparison:
+    settings = {key: value for key, value in SETTINGS.items() if applies(key, scale.methods)}
+    about: dict[str, Any] = {"model": model, "task": TASK, "problems": scale.problems, "seed": seed}
+    return Comparison(methods=scale.methods, budgets=scale.budgets, settings=settings, **about)
 
 
 def _row(arm: str, seed: int, out: Path, scale: Scale) -> Row:
@@ -133,10 +152,7 @@ def policy_of(arm: str, seed: int, out: Path = RUNS) -> str:
 def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
     """The comparisons of one policy: decoders against budgets, calibrated stops too, and lengths of forced thinking."""
     about: dict[str, Any] = {"model": model, "task": TASK, "problems": scale.problems, "seed": seed}
-    settings = {key: value for key, value in SETTINGS.items() if applies(key, scale.methods)}
-    compared = decode(
-        Comparison(methods=scale.methods, budgets=scale.budgets, settings=settings, **about), out / f"{arm}-{seed}"
-    )
+    compared = decode(_comparison(model, scale, seed), out / f"{arm}-{seed}")
     threshold = calibrated_threshold(model, seed, scale.problems)
     stopped = (
         None
