@@ -9,7 +9,7 @@ from forkpoint.methods import build
 from forkpoint.recipes.demo import DEMO
 from forkpoint.studies import fork_thermostat as study
 from forkpoint.studies._pieces import row_of
-from forkpoint.studies._thermostat_page import compared, held, levels, write_page
+from forkpoint.studies._thermostat_page import _curve, compared, held, levels, write_page
 
 TINY = DEMO.model_copy(
     update={"steps": 6, "eval_every": 3, "eval_problems": 8, "save_every": 6, "prompts_per_step": 2, "max_tokens": 24}
@@ -60,6 +60,14 @@ def test_a_page_tells_what_is_not_done(tmp_path):
     text = write_page(tmp_path / "t.md", {}, START, study.CHOICES).read_text()
     assert "Runs done: none" in text and "No run that holds" in text and "No pair of runs" in text
     assert levels({}).count("\n") == 1
+
+
+def test_figures_show_every_stretch_of_training_and_the_set_points(tmp_path):
+    steps = [1.0] * 10 + [0.5] * 10 + [None] * 5 + [0.25] * 5
+    assert _curve({0: {"by_step": {"key": steps}}}, "key") == [(5.5, 1.0), (15.5, 0.5), (25.5, 0.25)]
+    write_page(tmp_path / "t.md", arms(0.7), START, study.CHOICES)
+    drawn = (tmp_path / "t-fork.svg").read_text()
+    assert "set-point alive" in drawn and "set-point reverse" not in drawn
 
 
 @pytest.mark.slow

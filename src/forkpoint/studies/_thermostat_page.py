@@ -17,6 +17,8 @@ Arms = Mapping[str, Mapping[int, Row]]
 KEYS = {"fork": "entropy/full/fork", "execution": "entropy/full/execution"}
 QUANTITIES = {"accuracy": 1, "pass@8": 8, "pass@32": 32}
 BAND = 0.1
+STRETCH = 10
+"""steps of which the figures show the mean"""
 
 
 def write_page(page: Path, found: Arms, start: Row, choices: Mapping[str, Any]) -> Path:
@@ -24,6 +26,10 @@ def write_page(page: Path, found: Arms, start: Row, choices: Mapping[str, Any]) 
     page.parent.mkdir(parents=True, exist_ok=True)
     for role, key in KEYS.items():
         curves = {arm: _curve(rows, key) for arm, rows in found.items()}
+        last_step = max((points[-1][0] for points in curves.values()), default=0.0)
+        for choice, points in choices.items():
+            if f"held-{choice}" in found:
+                curves[f"set-point {choice}"] = [(at, getattr(points, role)) for at in (0.0, last_step)]
         drawn = lines(f"Entropy of {role} tokens", curves, "optimizer step", f"{role} entropy, nats")
         (page.parent / f"{page.stem}-{role}.svg").write_text(drawn, encoding="utf-8")
     done = {arm: len(rows) for arm, rows in found.items()}
@@ -34,6 +40,7 @@ def write_page(page: Path, found: Arms, start: Row, choices: Mapping[str, Any]) 
         f"Runs done: {counted}. Entropies before training, nats: {before}. Rows of the same seed are paired.",
         "## Were the set-points held?\n",
         held(found, choices),
+        f"Means over seeds and {STRETCH} steps:\n\n"
         f"![forks]({page.stem}-fork.svg)\n![execution]({page.stem}-execution.svg)",
         "## Is where worth more than how much?\n",
         compared(found, choices),
@@ -131,7 +138,7 @@ def _cell(one: Difference) -> str:
 
 
 def _curve(rows: Mapping[int, Row], key: str) -> list[tuple[float, float]]:
-    every = list(rows.values())
-    steps = every[0]["eval_steps"]
-    means = np.array([row["eval"][key] for row in every], dtype=float).mean(0)
-    return [(float(step), float(value)) for step, value in zip(steps, means, strict=True)]
+    """The mean over runs and over stretches of ``STRETCH`` steps, at the middle of each."""
+    steps = np.array([row["by_step"][key] for row in rows.values()], dtype=float)
+    parts = np.array_split(np.arange(steps.shape[1]), max(1, steps.shape[1] // STRETCH))
+    return [(float(part.mean() + 1), float(np.nanmean(steps[:, part]))) for part in parts]
