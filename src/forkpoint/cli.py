@@ -206,6 +206,7 @@ def probe(
     seed: int = 0,
     temperature: float = 1.0,
     max_tokens: int = 56,
+    chat: bool = False,
     scorer: str = "",
     entailment: str = "",
     kernel: str = "",
@@ -223,6 +224,7 @@ def probe(
         seed: of the draws
         temperature: of the draws; 1 is as trained
         max_tokens: longest completion
+        chat: put prompts through the tokenizer's chat template
         scorer: module:function (prompt, text) -> number, for best@k; log-prob per token where none is named
         entailment: module:function (answer, answer) -> bool, for semantic entropy; equality where none is named
         kernel: module:function (text, text) -> similarity, for the Vendi score; n-gram cosine where none is named
@@ -237,7 +239,7 @@ def probe(
 
     quiet_libraries()
     sys.path.append(str(Path.cwd()))
-    asked = Asked("", task, problems, k, seed, temperature, max_tokens)
+    asked = Asked("", task, problems, k, seed, temperature, max_tokens, chat=chat)
     functions = {"scorer": scorer, "entailment": entailment, "kernel": kernel}
     with progress.counter("problems sampled") as show:
         found = told(models, asked, Path(out), functions=functions, overwrite=overwrite, show=show)
@@ -267,6 +269,7 @@ def failures(
     think_begin: str = "",
     think_end: str = "",
     think_again: str = "Wait",
+    chat: bool = False,
     out: str = "runs/failures",
     overwrite: bool = False,
     json: bool = False,
@@ -288,6 +291,7 @@ def failures(
         think_begin: text that begins thinking, where neither task nor tokenizer say
         think_end: text that ends thinking
         think_again: text that makes thinking go on
+        chat: put prompts through the tokenizer's chat template
         out: folder for the completions, the numbers and the page; the same command goes on where it was stopped
         overwrite: replace completions that were drawn with other settings
         json: print JSON
@@ -300,8 +304,9 @@ def failures(
     quiet_libraries()
     sys.path.append(str(Path.cwd()))
     about = {"task": task, "problems": problems, "k": k, "paths": paths, "max_tokens": max_tokens, "seed": seed}
+    about |= {"settings": settings, "chat": chat}
     counts = {"waits": waits, "lengths": lengths}
-    asked = asked_for(models, counts, (think_begin, think_end, think_again), long=long, settings=settings, **about)
+    asked = asked_for(models, counts, (think_begin, think_end, think_again), long=long, **about)
     with progress.counter("problems of all files") as show:
         found = told(asked, Path(out), overwrite=overwrite, show=show)
     return _answered(found, json)

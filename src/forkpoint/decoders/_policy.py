@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from forkpoint.policies import load, on_accelerator
+from forkpoint.policies.chat import Chatting
 from forkpoint.tasks import Thinking
 
 CHAT = Thinking(end="</think>", again="Wait", begin="<think>")
@@ -64,13 +65,8 @@ class Policy:
 
     def encode(self, text: str, *, chat: bool = False) -> tuple[int, ...]:
         """A prompt's ids; with ``chat`` by the tokenizer's chat template, as one user's turn."""
-        if not chat:
-            return tuple(self.tokenizer(text)["input_ids"])
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ValueError("this tokenizer has no chat template; leave --chat out")
-        turn = [{"role": "user", "content": text}]
-        found = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
-        return tuple(found["input_ids"])
+        tokenizer = Chatting(self.tokenizer, self.tokenizer.name_or_path) if chat else self.tokenizer
+        return tuple(tokenizer([text])["input_ids"][0])
 
     def text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)

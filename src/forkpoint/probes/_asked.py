@@ -22,6 +22,8 @@ class Asked:
     max_tokens: int = 56
     crossed: int = 8
     """problems, spread over all, whose first completions are scored under each other's prompts; 0 leaves it out"""
+    chat: bool = False
+    """whether prompts go through the tokenizer's chat template"""
 
     def __post_init__(self) -> None:
         for name, least in (("problems", 1), ("k", 1), ("max_tokens", 1), ("crossed", 0)):

@@ -13,6 +13,7 @@ from typing import Any
 
 from forkpoint import catalog
 from forkpoint.policies import fingerprint, load, on_accelerator, short_name
+from forkpoint.policies.chat import Chatting
 from forkpoint.probes import Reading, Samples, readings
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import Show, draw
@@ -77,6 +78,7 @@ def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite:
     place.ready()
     model, tokenizer = load(asked.model)
     model = on_accelerator(model)
+    tokenizer = Chatting(tokenizer, asked.model) if asked.chat else tokenizer
     begun = place.begin(fingerprint(model))
     samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
     found = readings(samples, **functions)

@@ -22,6 +22,7 @@ class Many(NamedTuple):
     max_tokens: int
     """of each, at most"""
     seed: int = 0
+    chat: bool = False
 
 
 def asks(policy: Policy, task: Task, problems: Sequence[Problem], chat: bool = False) -> list[Ask]:
@@ -93,7 +94,7 @@ def _judged(
     policy: Policy, decoder: Decoder, task: Task, problems: Sequence[Problem], many: Many
 ) -> Iterator[tuple[Decoded, tuple[str, ...]]]:
     """Each problem's completions, and the verdict on each."""
-    asked = asks(policy, task, problems)
+    asked = asks(policy, task, problems, many.chat)
     # so that one wave pays for all of them
     budget = max(len(ask.prompt) for ask in asked) + many.k * many.max_tokens
     made = votes_of(decoder, max_tokens=many.max_tokens, max_paths=many.k)

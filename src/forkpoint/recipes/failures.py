@@ -25,6 +25,7 @@ from forkpoint import catalog
 from forkpoint.config import Setting
 from forkpoint.decoders import Decoded, Decoder, Policy, build, load_policy
 from forkpoint.policies import fingerprint
+from forkpoint.policies.chat import Chatting
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import ROWS, draw, in_chunks
@@ -67,6 +68,7 @@ class Failures:
     """``SETTING`` for every decoder that has it; ``free.SETTING``, or stop, votes, wait-N, think-N, for one. Not those
     that ``waits`` and ``lengths`` are"""
     thinking: Thinking | None = None
+    chat: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.models) <= len(ARMS):
@@ -173,7 +175,7 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
 def _load(asked: Failures, task: Task, model: str, problems: Sequence[Problem]) -> Policy:
     policy = load_policy(model, asked.thinking or getattr(task, "thinking", None))
     policy.needs_markers("failures")
-    longest = max(len(ask.prompt) for ask in asks(policy, task, problems))
+    longest = max(len(ask.prompt) for ask in asks(policy, task, problems, asked.chat))
     way, most = max(asked.forced.items(), key=lambda pair: pair[1])
     if policy.context is not None and longest + most > policy.context:
         what = f"a prompt of {longest} tokens and {most} more for {way} are over its {policy.context} positions"
@@ -186,7 +188,7 @@ def _threshold(asked: Failures, task: Task, policy: Policy, model: str) -> float
     decoders = asked.decoders()
     if {"threshold", "stop.threshold"} & set(asked.settings):
         return float(decoders["stop"].settings["threshold"])
-    many = Many(asked.paths, asked.max_tokens, asked.seed)
+    many = Many(asked.paths, asked.max_tokens, asked.seed, asked.chat)
     problems = first_problems(task, asked.problems, "train", fewer=True)
     try:
         return calibrated(policy, decoders["stop"], decoders["free"], task, problems, many).mean
@@ -238,16 +240,20 @@ class _Making(NamedTuple):
             votes=self._votes(decoders["votes"], long),
         )
 
+    @property
+    def _tokenizer(self) -> Any:
+        return Chatting(self.policy.tokenizer, self.model) if self.asked.chat else self.policy.tokenizer
+
     def _drawn(self) -> Samples:
-        same = {"problems": len(self.problems), "k": self.asked.k, "seed": self.asked.seed}
-        asked = Asked(self.model, self.asked.task, max_tokens=self.asked.max_tokens, crossed=0, **same)
-        drawing = (self.policy.model, self.policy.tokenizer, self.task, asked)
+        same = {name: getattr(self.asked, name) for name in ("task", "k", "seed", "max_tokens", "chat")}
+        asked = Asked(self.model, problems=len(self.problems), crossed=0, **same)
+        drawing = (self.policy.model, self._tokenizer, self.task, asked)
         found = draw(drawing, self.folder / "samples.jsonl", show=self.count.file)
         self.count.before += len(self.problems)
         return found
 
     def _paths(self, name: str, decoder: Decoder, max_tokens: int) -> Samples:
-        many = Many(self.asked.paths, max_tokens, self.asked.seed)
+        many = Many(self.asked.paths, max_tokens, self.asked.seed, self.asked.chat)
         return self._kept(name, many.k, lambda part: paths(self.policy, decoder, self.task, part, many))
 
     def _votes(self, decoder: Decoder, long: Samples) -> Samples:
@@ -255,7 +261,7 @@ class _Making(NamedTuple):
         tokens = max(1, sum(spent) // len(spent))
 
         def vote(part: Sequence[Problem]) -> Iterator[Drawn]:
-            asked = asks(self.policy, self.task, part)
+            asked = asks(self.policy, self.task, part, self.asked.chat)
             found: dict[str, Decoded] = {}
             for size in {len(ask.prompt) for ask in asked}:
                 alike = [ask for ask in asked if len(ask.prompt) == size]
@@ -277,7 +283,7 @@ class _Making(NamedTuple):
         if not file.exists():
             num = min(len(self.problems), ROWS // ROLE_SAMPLES)
             about = Evaluation(num, ROLE_SAMPLES, seed=self.asked.seed, max_tokens=self.asked.max_tokens, crossed=0)
-            values = evaluate(self.policy.model, self.policy.tokenizer, self.task, about, keep=0).values
+            values = evaluate(self.policy.model, self._tokenizer, self.task, about, keep=0).values
             # a role that no token has is no number
             full = {key: value for key, value in values.items() if key.startswith("entropy/full")}
             write_document(file, {key: value for key, value in full.items() if math.isfinite(value)})
