@@ -1,24 +1,36 @@
 """The comparison of decoders over policies: its rows, going on, and a page that says no more than they show."""
 
 import json
+from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
 
 from forkpoint import catalog
-from forkpoint.policies import TINY
-from forkpoint.recipes.tiny_policy import demonstration
+from forkpoint.recipes.tiny_policy import Recipe, demonstration
+from forkpoint.studies import _inference_policies as policies
 from forkpoint.studies import inference as study
 from forkpoint.studies._inference_page import estimate, write_page
-from forkpoint.tasks.countdown import countdown
 
-SMALL = study.Scale(problems=4, budgets=(40, 80), lengths=(8, 16), methods=("greedy", "soft_thinking", "parallel_vote"))
+NAMES = ("greedy", "soft_thinking", "parallel_vote", "cold_stop=soft_thinking")
+SMALL = study.Scale(problems=4, budgets=(40, 80), lengths=(8, 16), methods=NAMES)
+
+
+@pytest.fixture(autouse=True)
+def taught_in_seconds(monkeypatch):
+    """Policies that know next to nothing, and trainings of two steps."""
+    quick = {"width": 16, "layers": 1, "heads": 2, "hidden": 16, "steps": 20, "batch": 8, "tasks": (policies.TASK,)}
+    quick["task_shares"] = (1.0,)
+    taught = {"start": Recipe(**quick), "direct": Recipe(**quick, thinks=False)}
+    monkeypatch.setattr(policies, "TAUGHT", taught)
+    short = {"steps": 2, "eval_every": 2, "save_every": 2, "eval_problems": 4, "prompts_per_step": 2, "max_tokens": 16}
+    monkeypatch.setattr(policies, "RUN", policies.RUN.model_copy(update=short))
 
 
 def test_every_decoder_of_the_folder_is_compared():
-    assert {part for name in study.METHODS for part in name.split("+")} == set(catalog.names("decoders")) - {
-        "budget_forcing"
-    }, "budget_forcing has a table of its own"
+    parts = {part.partition("=")[2] or part for name in study.METHODS for part in name.split("+")}
+    assert parts == set(catalog.names("decoders")) - {"budget_forcing"}, "budget_forcing has a table of its own"
 
 
 @pytest.mark.parametrize("key", study.SETTINGS)
@@ -32,7 +44,12 @@ def test_a_row_is_made_once_and_says_what_the_comparison_found(tmp_path):
     before = (tmp_path / "rows/start-0.json").read_bytes()
     row = json.loads(before)
     calibrated = {"calibrated_stop", "calibrated_stop_votes"}
-    assert set(row["decoders"]) == set(SMALL.methods) | calibrated and set(row["forced"]) == {"8", "16"}
+    assert set(row["decoders"]) >= {"greedy", "cold_stop"} and set(row["decoders"]) - calibrated <= {
+        *NAMES,
+        "cold_stop",
+    }
+    assert row["settings"]["cold_stop"]["patience"] == 4 and row["settings"]["soft_thinking"]["patience"] == 256
+    assert set(row["forced"]) == {"8", "16"}
     cell = row["decoders"]["parallel_vote"]["80"]
     assert len(cell["right"]) == 4 and set(cell["right"]) <= set("01-") and 6 < cell["tokens"] <= 80
     assert study.inference(**args) == [] and (tmp_path / "rows/start-0.json").read_bytes() == before
@@ -43,22 +60,50 @@ def test_a_row_is_made_once_and_says_what_the_comparison_found(tmp_path):
     assert "Is soft thinking more than greedy, before RL?" in text and "catch up" not in text
 
 
-def test_a_policy_that_is_not_there_is_told_with_what_makes_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "TRAINED_RUNS", tmp_path)
-    missing = study.inference("grpo,direct", 1, rows=tmp_path, out=tmp_path, scale=SMALL)
-    assert len(missing) == 2 and "studies.methods --only grpo makes it" in missing[0]
-    assert "tiny_policy --out" in missing[1] and study.policy_of("start", 0) == TINY
+def test_policies_are_made_once_and_only_those_that_are_asked_for(tmp_path):
+    policies.make(["direct"], 1, inf, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["direct"]
+    before = (tmp_path / "direct/model.safetensors").stat().st_mtime_ns
+    policies.make(["direct"], 1, inf, tmp_path)
+    assert (tmp_path / "direct/model.safetensors").stat().st_mtime_ns == before
+    policies.make(["direct", "kept"], 1, -inf, tmp_path)
+    with pytest.raises(ValueError, match="start: not made yet"):
+        policies.policy_of("start", 0, tmp_path)
+    with pytest.raises(ValueError, match="kept-0: not trained yet"):
+        policies.policy_of("kept", 0, tmp_path)
     with pytest.raises(ValueError, match="no arm 'x'; there is start, grpo"):
-        study.policy_of("x", 0)
+        policies.policy_of("x", 0, tmp_path)
 
 
-def made(arm, seed, right, methods=study.METHODS, forced=("1100", "1000")):
+def test_a_policy_of_another_recipe_is_not_taken(tmp_path, monkeypatch):
+    policies.make(["direct"], 1, inf, tmp_path)
+    other = replace(policies.TAUGHT["direct"], steps=21)
+    monkeypatch.setattr(policies, "TAUGHT", policies.TAUGHT | {"direct": other})
+    with pytest.raises(ValueError, match="direct: not made yet"):
+        policies.policy_of("direct", 0, tmp_path)
+
+
+@pytest.mark.slow
+def test_trained_policies_start_from_the_one_that_was_taught(tmp_path):
+    missing = study.inference("kept", 1, 0.0, tmp_path / "rows", tmp_path, scale=SMALL)
+    assert len(missing) == 0, "none is begun after the time, and a second call goes on"
+    assert study.inference("kept", 1, rows=tmp_path / "rows", out=tmp_path, scale=SMALL) == []
+    config = policies.run_of("kept", 0, tmp_path / "policies")
+    assert config.model == str(tmp_path / "policies/start") and config.method == "fork_thermostat"
+    assert policies.policy_of("kept", 0, tmp_path / "policies").endswith("checkpoint-2")
+    assert json.loads((tmp_path / "rows/kept-0.json").read_text())["arm"] == "kept"
+
+
+SHOWN = tuple(name.partition("=")[0] for name in study.METHODS)
+
+
+def made(arm, seed, right, methods=SHOWN, forced=("1100", "1000")):
     cells = {
         name: {b: {"right": right.get((name, b), "1100"), "tokens": 50.0, "discarded": 0.0} for b in ("64", "512")}
         for name in methods
     }
     lengths = {length: {"right": letters} for length, letters in zip(("8", "96"), forced, strict=True)}
-    about = {"arm": arm, "seed": seed, "commit": "abc", "problems": 4, "familiar": "1110"}
+    about = {"arm": arm, "seed": seed, "commit": "abc", "problems": 4}
     return about | {"decoders": cells, "forced": lengths}
 
 
@@ -68,17 +113,16 @@ def test_what_the_rows_do_not_tell_is_left_open(tmp_path):
     assert "Is soft thinking more than greedy, after GRPO? not to be told: +0.000" in text
     assert "entropy kept in training gain more from budget?" in text and "the difference is +0.000" in text
     assert (
-        "Accuracy is highest at 8 tokens (0.667; unforced" in text and "; from there to 96 it changes by -0.333" in text
+        "Accuracy is highest at 8 tokens (0.500; unforced" in text and "; from there to 96 it changes by -0.250" in text
     )
     assert (tmp_path / "page-forced.svg").exists()
 
 
-def test_problems_unlike_those_of_training_are_counted_and_left_out(tmp_path):
+def test_a_cell_is_of_its_decoder_and_budget(tmp_path):
     row = made("start", 0, {("greedy", "512"): "0001"})
     text = write_page(tmp_path / "page.md", {"start": {0: row}}).read_text()
-    assert "Of 1 more problems" in text and "1 answers were right over all" in text
     (greedy,) = [line for line in text.splitlines() if line.startswith("| greedy |")]
-    assert "| 0.667 [" in greedy and "| 0.000 [" in greedy, "at 64 tokens two of three, at 512 none of the three"
+    assert "| 0.500 [" in greedy and "| 0.250 [" in greedy and "4 held-out problems" in text
 
 
 def test_what_every_problem_and_seed_shows_is_told(tmp_path):
@@ -116,11 +160,10 @@ def test_a_policy_without_thinking_is_taught_answers_alone():
         assert text.startswith("yes answer ") and task.score(problem, text).correct
 
 
-def test_the_problems_are_all_kept_from_training_and_told_apart():
+def test_the_problems_are_all_kept_from_training():
     asked = study.first_problems(study.wider(), study.PROBLEMS)
-    trained = {problem.id for problem in study.first_problems(countdown(), 1612, "train")}
-    assert not trained & {problem.id for problem in asked}
-    known = [problem for problem in asked if study.familiar(problem)]
-    assert {problem.id for problem in known} == {problem.id for problem in study.first_problems(countdown(), 212)}
+    trained = {problem.id for problem in study.first_problems(study.wider(), 2705, "train")}
+    assert len(trained) == 2705 and not trained & {problem.id for problem in asked}
+    assert study.TASK == "forkpoint.studies.inference:wider" and catalog.get("tasks", study.TASK) is study.wider
     with pytest.raises(ValueError, match="has 353; ask for no more"):
         study.first_problems(study.wider(), study.PROBLEMS + 1)

@@ -16,6 +16,7 @@ SMALL = replace(
 
 def test_a_row_is_made_once_and_the_page_says_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "policy_of", lambda arm, seed: TINY)
+    monkeypatch.setattr(study, "make", lambda arms, seeds, end: None)
     places = {"seeds": 1, "rows": tmp_path / "rows", "out": tmp_path / "runs", "asked": SMALL}
     assert study.two_failures(**places) == []
     row = json.loads((tmp_path / "rows/seed-0.json").read_text())
@@ -31,14 +32,14 @@ def test_a_row_is_made_once_and_the_page_says_what_it_holds(tmp_path, monkeypatc
 
 
 def made(arms):
-    """One seed of four problems, the last unlike those of training; ``arms`` -> (free, long, votes) of each."""
+    """One seed of four problems; ``arms`` -> (free, long, votes) of each."""
     asked = {"problems": 4, "k": 2, "paths": 2, "long": 1, "max_tokens": 56}
-    return {"seed": 0, "commit": "abc", "asked": asked, "familiar": [1, 1, 1, 0], "arms": {
+    return {"seed": 0, "commit": "abc", "asked": asked, "arms": {
         arm: {
             "roles": {"all": free}, "threshold": 0.1, "stopped": 0.25, "passes": {"1": [free] * 4, "2": [free] * 4},
             "tokens": dict.fromkeys(("long", "free", "stop", "votes"), 9.0),
             "rights": {
-                "long": [long] * 3 + [0.0], "free": [free] * 3 + [0.0], "stop": [free] * 4, "votes": [votes] * 4,
+                "long": [long] * 4, "free": [free] * 4, "stop": [free] * 4, "votes": [votes] * 4,
                 "free_paths": [free] * 4, "stop_paths": [free] * 4, "reach": [free] * 4,
             },
             "spread": {"free": {
@@ -49,21 +50,20 @@ def made(arms):
     }}  # fmt: skip
 
 
-def test_each_number_is_of_its_policy_and_of_the_problems_like_those_of_training(tmp_path):
+def test_each_number_is_of_its_policy(tmp_path):
     row = made({"before": (0.25, 0.25, 0.25), "after": (0.5, 0.25, 0.75), "kept": (0.75, 0.25, 1.0)})
     text = write_page(tmp_path / "page.md", {0: row}).read_text()
     assert "change what long thinking costs? | +0.250 [+0.250, +0.250] | yes, up" in text
     assert "votes change accuracy against long thinking, after training? | +0.500 [" in text
     assert "| after GRPO | 0.250 [0.250, 0.250], 9 tokens | 0.500 [" in text
-    # a quarter, a half and three quarters of two completions of the one problem that is left out
-    assert "1 more problems" in text and "left out: 3 of their completions as trained were right" in text
-    assert "It changes 25.0 % of the completions after GRPO" in text
+    assert "4 held-out problems" in text and "It changes 25.0 % of the completions after GRPO" in text
 
 
-def test_a_policy_that_is_not_there_is_told_with_what_makes_it(tmp_path, monkeypatch):
+def test_a_policy_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "make", lambda arms, seeds, end: None)
     (missing,) = study.two_failures(1, rows=tmp_path / "rows", out=tmp_path / "runs", asked=SMALL)
-    assert missing.startswith("seed-0: ") and "studies.methods --only grpo makes it" in missing
+    assert missing.startswith("seed-0: ") and "start: not made yet" in missing
 
 
 def test_without_rows_the_page_says_how_to_make_them(tmp_path):

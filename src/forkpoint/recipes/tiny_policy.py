@@ -38,6 +38,10 @@ class Recipe:
     thinks: bool = True
     """False cuts the thinking off every demonstration, so that the policy learns to answer at once"""
 
+    def __post_init__(self) -> None:
+        if not self.tasks or len(self.tasks) != len(self.task_shares):
+            raise ValueError(f"tasks={self.tasks}, task_shares={self.task_shares}: give one share for each task")
+
 
 def tiny_policy(recipe: Recipe, out: Path, *, progress: bool = True) -> Path:
     """Train by ``recipe`` and save model, tokenizer and ``recipe.json`` to ``out``. Deterministic on one machine."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +29,16 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
         yield "No seed is measured yet: `python -m forkpoint.studies.two_failures`."
         return
     row = next(iter(found.values()))
-    asked, others = row["asked"], row["familiar"].count(0)
-    strange = sum(_strange(one) for one in found.values())
-    found = {seed: _familiar(one) for seed, one in found.items()}
+    asked = row["asked"]
     commits = ", ".join(sorted({one["commit"] for one in found.values() if one["commit"]}))
     yield (
         f"Written by `python -m forkpoint.studies.two_failures` from the rows in "
-        f"`benchmarks/results/study-two-failures`: {len(found)} seeds, the {row['familiar'].count(1)} held-out "
-        f"problems of countdown that are like those of training, {asked['k']} completions of each as trained and "
-        f"{asked['paths']} for each way of thinking, of {asked['max_tokens']} tokens at most and as many again for "
-        f"every wait; commits {commits}. Means over seeds with 95 % bootstrap intervals over seeds and problems; three "
-        "seeds are few for it. One tiny policy and one task: nothing here speaks for large models. "
-        f"`forkpoint failures` makes the same comparison of any models, as a page. {others} more problems, with given "
-        f"numbers that no policy met in training, are left out: {strange} of their completions as trained were right."
+        f"`benchmarks/results/study-two-failures`: {len(found)} seeds, {asked['problems']} held-out problems of "
+        f"countdown, {asked['k']} completions of each as trained and {asked['paths']} for each way of thinking, of "
+        f"{asked['max_tokens']} tokens at most and as many again for every wait; commits {commits}. Means over seeds "
+        "with 95 % bootstrap intervals over seeds and problems; three seeds are few for it. One tiny policy and one "
+        "task: nothing here speaks for large models. `forkpoint failures` makes the same comparison of any models, as "
+        "a page."
     )
     yield "## Does either lever touch the other failure?"
     yield markdown(["question", "change", "answer"], _answers(found))
@@ -77,33 +73,12 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
     yield (
         "A completion without an answer is a class of its own in the answer entropy, which is why it can fall while "
         "ever fewer completions come to an answer. Cut off: took all the tokens they may, and so have none. ± is the "
-        "standard deviation over seeds. Tokens, cut-offs and what an early stop changes are of all problems, and "
-        "entropies by role of eight completions of the first 32."
+        "standard deviation over seeds. Entropies by role are of eight completions of the first 32 problems."
     )
 
 
 def _stopped(found: Mapping[int, Row], arm: str) -> str:
     return f"{100 * np.mean([row['arms'][arm]['stopped'] for row in found.values()]):.1f} %"
-
-
-def _strange(row: Row) -> int:
-    """Right completions of problems that are not like those of training."""
-    shares = [arm["passes"]["1"] for arm in row["arms"].values()]
-    pairs = [pair for columns in shares for pair in zip(columns, row["familiar"], strict=True)]
-    return round(sum(share * row["asked"]["k"] for share, known in pairs if not known))
-
-
-def _familiar(row: Row) -> Row:
-    """The same row, of the problems alone that are like those of training."""
-
-    def kept(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: kept(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [one for one, known in zip(value, row["familiar"], strict=True) if known]
-        return value
-
-    return row | {"arms": kept(row["arms"])}
 
 
 def _answers(found: Mapping[int, Row]) -> list[list[str]]:

@@ -1,16 +1,17 @@
 """Are collapse in training and inflation at inference two failures, each with levers of its own?
 
     python -m forkpoint.studies.two_failures                 # makes what has no row yet, and writes the page
-    python -m forkpoint.studies.two_failures --minutes 30    # begins no seed after half an hour; a second call goes on
+    python -m forkpoint.studies.two_failures --minutes 30    # begins nothing after half an hour; a second call goes on
     python -m forkpoint.studies.two_failures --write         # docs/studies/two-failures.md from the rows there are
 
-``forkpoint failures`` on the shipped policy, that after GRPO and that whose entropies ``fork_thermostat`` held, a seed
-each, over the problems of ``forkpoint.studies.inference``. That fixing one failure leaves the other is a synthesis of
-two papers (arXiv:2505.22617, arXiv:2506.04210) and was tested by neither.
+``forkpoint failures`` on three policies of ``forkpoint.studies.inference`` and its problems: before RL, after GRPO, and
+with entropies held by ``fork_thermostat``, a training for each seed. That fixing one failure leaves the other is a
+synthesis of two papers (arXiv:2505.22617, arXiv:2506.04210) and was tested by neither.
 """
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,15 +26,17 @@ from forkpoint.probes.answer_entropy import answer_entropy
 from forkpoint.recipes._failures_summary import AT_INFERENCE, changed_share, right, rights
 from forkpoint.recipes.decode import as_json
 from forkpoint.recipes.failures import Arm, Failures, failures
+from forkpoint.recipes.side_by_side import ArmFailed
+from forkpoint.studies._inference_policies import TASK, make, policy_of
 from forkpoint.studies._pieces import Row, commit, fill
 from forkpoint.studies._two_failures_page import write_page
-from forkpoint.studies.inference import PROBLEMS, SEEDS, TASK, familiar, policy_of, wider
-from forkpoint.tasks import first_problems
+from forkpoint.studies.inference import PROBLEMS, SEEDS
 
+MODELS = ("start", "grpo", "kept")
 SETTINGS: Mapping[str, Setting] = {"window": 8.0}
 """a step of thoughts that have twenty tokens"""
 ASKED = Failures(("tiny",) * 3, TASK, waits=(1, 2, 3), long=2, problems=PROBLEMS, k=32, paths=8, settings=SETTINGS)
-"""chosen on 32 problems of one seed, where two waits left some answers right; four would pass the policy's context"""
+"""chosen on 32 problems of the shipped policy; two waits left some answers right there, four would pass its context"""
 ROWS = Path("benchmarks/results/study-two-failures")
 RUNS = Path("runs/study-two-failures")
 PAGE = Path("docs/studies/two-failures.md")
@@ -42,13 +45,18 @@ PAGE = Path("docs/studies/two-failures.md")
 def two_failures(
     seeds: int = SEEDS, minutes: float = math.inf, rows: Path = ROWS, out: Path = RUNS, *, asked: Failures = ASKED
 ) -> list[str]:
-    """Measure the seeds without a row in ``rows``. Returns what is missing, and why."""
+    """Measure the seeds without a row in ``rows``. Returns what is missing, and why.
+
+    Makes the policies first; raises ArmFailed where a training fails.
+    """
+    end = time.monotonic() + 60 * minutes
+    make(MODELS, seeds, end)
     makers = {f"seed-{seed}": partial(_row, replace(asked, seed=seed), out) for seed in range(seeds)}
-    return fill(rows, minutes, makers, lambda row: row["asked"] == _asked(asked))
+    return fill(rows, (end - time.monotonic()) / 60, makers, lambda row: row["asked"] == _asked(asked))
 
 
 def _row(asked: Failures, out: Path) -> Row:
-    models = tuple(policy_of(arm, asked.seed) for arm in ("start", "grpo", "kept"))
+    models = tuple(policy_of(arm, asked.seed) for arm in MODELS)
     return make_row(replace(asked, models=models), out / f"seed-{asked.seed}")
 
 
@@ -58,7 +66,6 @@ def make_row(asked: Failures, out: Path) -> Row:
         "seed": asked.seed,
         "commit": commit(),
         "asked": _asked(asked),
-        "familiar": [int(familiar(problem)) for problem in first_problems(wider(), asked.problems)],
         "arms": {arm.name: _of(arm) for arm in arms},
     }
 
@@ -121,7 +128,10 @@ if __name__ == "__main__":
         write: bool = False,
     ) -> None:
         """Measure what has no row in ``rows`` yet, and write ``page``; with ``write`` only that."""
-        missing = [] if write else two_failures(seeds, minutes, rows, out)
+        try:
+            missing = [] if write else two_failures(seeds, minutes, rows, out)
+        except ArmFailed as error:
+            missing = [str(error)]
         print(write_page(page, collected(rows)))
         sys.exit("\n".join(missing) if missing else 0)
 
