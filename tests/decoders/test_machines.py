@@ -5,12 +5,14 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forkpoint import catalog
 from forkpoint.decoders import Ask, build, load_policy
 from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._machine import Look
-from forkpoint.decoders._next import Next, Warp, pick
+from forkpoint.decoders._next import Next, Warp, passed, pick
 from forkpoint.decoders._stops import ColdStop
 from forkpoint.decoders.entropy_stop import thresholds
 from forkpoint.decoders.randomised_soft_thinking import dirichlet, gumbel_softmax
@@ -67,6 +69,35 @@ def test_the_four_entropies_of_the_same_logits():
     here = Next(Z, Warp(0.6, top_k=3, top_p=0.95))
     named = {name: round(float(here.entropy(name)), 4) for name in ("raw", "tempered", "filtered", "top20")}
     assert named == {"raw": 0.9713, "tempered": 0.5894, "filtered": 0.4378, "top20": 0.9713}
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 60),
+    st.sampled_from([0.05, 0.5, 0.9, 0.95, 1.0]),
+    st.sampled_from([0.0, 0.02, 0.3]),
+    st.sampled_from(["apart", "tied", "masked"]),
+)
+def test_filters_are_transformers_own_in_their_order(seed, top_k, top_p, min_p, kind):
+    """Also where ids tie with the last that top-k keeps, and where fewer than top-k may be drawn."""
+    scores = torch.randn(3, 40, generator=torch.Generator().manual_seed(seed)) * 3
+    if kind == "tied":
+        scores = scores.round()
+    if kind == "masked":
+        scores[:, 5:] = -torch.inf
+    warp = Warp(1.0, top_k, top_p, min_p)
+    scores = theirs = scores.log_softmax(-1)
+    for warper in warp.filters:
+        theirs = warper(None, theirs)
+    ours = passed(scores, warp)
+    # which of two that tie top-p takes out is a matter of how they were sorted
+    assert ours.sort().values.tolist() == theirs.sort().values.tolist()
+    assert kind == "tied" or ours.tolist() == theirs.tolist()
+    here = Next(scores, warp)
+    assert torch.allclose(here.filtered, ours.softmax(-1), atol=1e-6)
+    assert torch.allclose(here.filtered_logp.exp(), here.filtered, atol=1e-6)
+    assert torch.allclose(here.entropy("filtered"), torch.special.entr(theirs.softmax(-1)).sum(-1), atol=1e-5)
 
 
 def test_top20_renormalizes_and_is_bounded_by_ln_20():

@@ -75,14 +75,17 @@ class Next:
 
     @cached_property
     def filtered_logp(self) -> Float[Tensor, "N V"]:
-        scores = self.tempered_logp
-        for warper in self._warp.filters:
-            scores = warper(None, scores)
-        return scores.log_softmax(-1) if self._warp.filters else scores
+        return self._passed.log_softmax(-1) if self._warp.filters else self.tempered_logp
 
     @cached_property
     def filtered(self) -> Float[Tensor, "N V"]:
-        return self.filtered_logp.exp()
+        # not exp of the log-probs, which is slow where most are -inf
+        return self._passed.softmax(-1)
+
+    @cached_property
+    def _passed(self) -> Float[Tensor, "N V"]:
+        """Tempered log-probs, -inf where a filter takes them out; not renormalized."""
+        return passed(self.tempered_logp, self._warp)
 
     @cached_property
     def likeliest(self) -> Int[Tensor, " N"]:
@@ -101,12 +104,31 @@ class Next:
         else:
             logp = {"raw": self.raw_logp, "tempered": self.tempered_logp}.get(which)
             logp = self.filtered_logp if logp is None else logp
-        p = logp.exp()
+        p = self.filtered if which == "filtered" else logp.exp()
         return -(p * torch.where(p > 0, logp, 0.0)).sum(-1)
 
     def draw(self, luck: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
         """One id per row from ``filtered``: the first whose cumulative probability exceeds ``luck``, in [0, 1)."""
         return pick(self.filtered, luck)
+
+
+def passed(scores: Float[Tensor, "N V"], warp: Warp) -> Float[Tensor, "N V"]:
+    """``scores`` with -inf where a filter takes them out.
+
+    >>> passed(torch.tensor([[0.0, -1.0, -2.0, -4.0]]), Warp(top_k=3, top_p=0.9))
+    tensor([[ 0., -1., -inf, -inf]])
+    """
+    few = scores.topk(min(warp.top_k, scores.shape[-1])) if warp.top_k and len(warp.filters) > 1 else None
+    # top-k keeps all that tie with the last
+    if few is None or bool(((scores >= few.values[:, -1:]).sum(-1) > few.values.shape[-1]).any()):
+        for warper in warp.filters:
+            scores = warper(None, scores)
+        return scores
+    # what follows top-k looks at these alone, and a vocabulary is slow to sort
+    kept = few.values
+    for warper in warp.filters[1:]:
+        kept = warper(None, kept)
+    return torch.full_like(scores, -torch.inf).scatter(-1, few.indices, kept)
 
 
 def pick(p: Float[Tensor, "N K"], luck: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
