@@ -19,6 +19,9 @@ from forkpoint.config import RunConfig, Setting, number_or_word, read_config
 
 RunFlags = Annotated[RunConfig, tyro.conf.arg(name="")]
 """every field of ``RunConfig`` as a flag; defaults come from ``--config FILE`` where it is given"""
+Names = tyro.conf.Positional[tuple[str, ...]]
+AS_PUBLISHED: dict[str, Setting] = {}
+"""no settings: those of the sources stand"""
 
 
 def bind(verb: Callable[..., int], words: list[str]) -> Callable[[], int] | None:
