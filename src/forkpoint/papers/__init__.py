@@ -5,6 +5,7 @@
   recomputed    a number, computed again from data the authors released
   replicated    an effect, seen again in runs of our own with several seeds
   quoted        taken from the paper, not checked here
+  inconclusive  looked for here, and our runs cannot tell it from its absence, or show a part of it
   contradicted  checked here, and it came out otherwise
 """
 
@@ -21,8 +22,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-STATUSES = ("exact", "recomputed", "replicated", "quoted", "contradicted")
-CHECKED = ("exact", "recomputed", "replicated", "contradicted")
+STATUSES = ("exact", "recomputed", "replicated", "quoted", "inconclusive", "contradicted")
+CHECKED = ("exact", "recomputed", "replicated", "inconclusive", "contradicted")
 """statuses that must name the test or study behind them"""
 HOME = Path(__file__).parent
 
