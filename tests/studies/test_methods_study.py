@@ -1,6 +1,7 @@
 """The comparison of methods: its runs and rows, and a page that claims no more than they show."""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ from forkpoint.methods import build
 from forkpoint.recipes.demo import DEMO
 from forkpoint.studies import methods as study
 from forkpoint.studies._methods_page import area, compared, write_page
-from forkpoint.studies._pieces import Piece, row_of, run_pieces
+from forkpoint.studies._pieces import Piece, commit, row_of, run_pieces
 from forkpoint.studies._svg import Interval, intervals, lines, nice, points
 
 TINY = DEMO.model_copy(
@@ -180,3 +181,20 @@ def test_figures_are_xml_whatever_a_name_holds_and_the_same_each_time():
 def test_ticks_reach_over_the_data(low, high):
     ticks = nice(low, high)
     assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 9 and ticks == sorted(set(ticks))
+
+
+def test_a_commit_is_marked_where_the_source_differs_and_not_where_rows_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert commit() == "", "no checkout"
+    (tmp_path / "src").mkdir()
+    source, row = tmp_path / "src/a.py", tmp_path / "row.json"
+    for path in (source, row):
+        path.write_text("1")
+    who = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run(["git", *who, *words], check=True)
+    clean = commit()
+    row.write_text("2")
+    assert commit() == clean and clean.isalnum()
+    source.write_text("2")
+    assert commit() == f"{clean}+"

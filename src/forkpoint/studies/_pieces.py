@@ -206,8 +206,9 @@ def final(config: RunConfig, checkpoint: Path, samples: int) -> Row:
 
 
 def commit() -> str:
-    """The commit of the working directory, with ``+`` where tracked files differ from it; empty outside a checkout."""
-    asked = (["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    """The commit of the working directory, with ``+`` where its source differs; empty outside a checkout."""
+    # not every file: a study's own rows are tracked, and change as it goes on
+    asked = (["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--", "src"])
     try:
         head, changes = (subprocess.run(words, capture_output=True, text=True).stdout.strip() for words in asked)
     except OSError:
