@@ -118,6 +118,15 @@ def test_what_the_rows_do_not_tell_is_left_open(tmp_path):
     assert (tmp_path / "page-forced.svg").exists()
 
 
+def test_a_stop_by_confidence_is_held_against_votes_that_spend_more(tmp_path):
+    row = made("start", 0, {("deep_confidence", "512"): "1111", ("parallel_vote", "64"): "0000"})
+    text = write_page(tmp_path / "page.md", {"start": {0: row}}).read_text()
+    assert "Of 512 tokens deep_confidence spends 50; against votes for 64: yes, +1.000 [" in text
+    row["decoders"]["deep_confidence"]["512"]["tokens"] = 65.0
+    text = write_page(tmp_path / "page.md", {"start": {0: row}}).read_text()
+    assert "spends 65, more than the votes for 64 that it could be held against." in text
+
+
 def test_a_cell_is_of_its_decoder_and_budget(tmp_path):
     row = made("start", 0, {("greedy", "512"): "0001"})
     text = write_page(tmp_path / "page.md", {"start": {0: row}}).read_text()

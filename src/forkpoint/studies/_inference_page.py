@@ -145,10 +145,28 @@ def _answers(found: Rows) -> Iterator[str]:
             f"{verdict(difference)}, the difference is {signed(difference)}."
         )
     for arm, rows in thinking.items():
+        saved = _saved(rows)
+        if saved:
+            yield f"Does an online stop by confidence pay, {NAMES[arm]}? {saved}"
+    for arm, rows in thinking.items():
         for budget in list(_decoders(rows).get("abstractions", {}))[-2:]:
             gain = _less(rows, "abstractions", "parallel_vote", budget)
             asked = f"Do openings as abstractions beat plain samples at {budget} tokens, {NAMES[arm]}"
             yield f"{asked}? {verdict(gain)}: {signed(gain)}."
+
+
+def _saved(rows: Mapping[int, Row]) -> str:
+    """``deep_confidence`` at the largest budget against votes for half of it, where it spends no more than that."""
+    budgets = list(_decoders(rows).get("deep_confidence", {}))
+    if len(budgets) < 2:
+        return ""
+    half, last = budgets[-2:]
+    spent = float(np.mean([row["decoders"]["deep_confidence"][last]["tokens"] for row in rows.values()]))
+    less = f"Of {last} tokens deep_confidence spends {spent:.0f}"
+    if spent > int(half):
+        return f"{less}, more than the votes for {half} that it could be held against."
+    gain = estimate(_right(rows, "deep_confidence", last) - _right(rows, "parallel_vote", half))
+    return f"{less}; against votes for {half}: {verdict(gain)}, {signed(gain)}."
 
 
 def verdict(gain: Difference, up: str = "yes", down: str = "no, it is worse") -> str:
