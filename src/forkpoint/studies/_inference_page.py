@@ -97,10 +97,11 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
     yield "## Settings"
     yield (
         "Where they are no defaults they stand in `SETTINGS` of `src/forkpoint/studies/inference.py`, fixed before any "
-        "row. soft_thinking keeps the source's patience of 256 tokens, so that its Cold Stop never acts; cold_stop is "
-        "the same with a patience of 4. entropy_branching has two beams and ends long before 512 tokens, as its tokens "
-        "spent show; wide_branching has eight. entropy_stop has a threshold of ours that is calibrated to nothing; the "
-        "two calibrated stops have the source's rule, on problems of training."
+        "of these rows; cold_stop and wide_branching came after a first study of other policies. soft_thinking keeps "
+        "the source's patience of 256 tokens, so that its Cold Stop never acts; cold_stop is the same with a patience "
+        "of 4. entropy_branching has two beams and ends long before 512 tokens, as its tokens spent show; "
+        "wide_branching has eight. entropy_stop has a threshold of ours that is calibrated to nothing; the two "
+        "calibrated stops have the source's rule, on problems of training."
     )
 
 
