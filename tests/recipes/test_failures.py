@@ -14,7 +14,7 @@ from forkpoint import catalog, cli, exits
 from forkpoint.policies import TINY
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._samples import read
-from forkpoint.recipes._failures_cells import verdict
+from forkpoint.recipes._failures_cells import verdict, warning
 from forkpoint.recipes._failures_page import LEVERS, failures_page
 from forkpoint.recipes._failures_summary import Rights, changed_share, questions, summary
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
@@ -165,6 +165,16 @@ def test_numbers_that_can_be_checked_by_hand():
     assert crossed["Own side: does an early stop change accuracy against long thinking, after training?"] == 0.75
     assert crossed["Own side: does an early stop change accuracy against free thinking, after training?"] == 0.25
     assert {verdict(one) for one in found.crossings} == {"too few problems"}
+
+
+def test_votes_of_two_models_that_spend_unequally_are_told():
+    arms = [arm("before"), arm("after"), arm("kept")]
+    assert warning(summary(arms)) == "" and warning(summary(arms[:2])) == ""
+    twice = tuple(replace(one, lengths=(20,)) for one in arms[2].votes.problems)
+    arms[2] = replace(arms[2], votes=Samples(twice))
+    found = summary(arms)
+    assert "10 tokens after training and 20 where entropy was kept" in warning(found)
+    assert "between models they are not at equal tokens" in failures_page(SMALL, arms, found)
 
 
 def test_pass_at_k_is_of_one_k_where_verdicts_are_missing():

@@ -56,6 +56,10 @@ def test_each_number_is_of_its_policy(tmp_path):
     assert "change what long thinking costs? | +0.250 [+0.250, +0.250] | yes, up" in text
     assert "votes change accuracy against long thinking, after training? | +0.500 [" in text
     assert "| after GRPO | 0.250 [0.250, 0.250], 9 tokens | 0.500 [" in text
+    assert "between models they are not at equal tokens" not in text
+    row["arms"]["kept"]["tokens"]["votes"] = 18.0
+    uneven = write_page(tmp_path / "page.md", {0: row}).read_text()
+    assert "9 tokens after training and 18 where entropy was kept" in uneven
     assert "4 held-out problems" in text and "It changes 25.0 % of the completions after GRPO" in text
 
 

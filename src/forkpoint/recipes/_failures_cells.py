@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from forkpoint.probes import Value
-from forkpoint.recipes._failures_summary import ENOUGH, Cell, Crossing, Reach, Spread, Summary
+from forkpoint.recipes._failures_summary import ENOUGH, Cell, Crossing, Reach, Spread, Summary, uneven
 from forkpoint.report._text import number, percent
 
 HEADS = {
@@ -61,6 +61,12 @@ def cell_cells(found: Sequence[Cell]) -> list[list[str]]:
 
 def crossing_cells(found: Sequence[Crossing]) -> list[list[str]]:
     return [[one.asked, *change(one.change), verdict(one)] for one in found]
+
+
+def warning(found: Summary) -> str:
+    """What a reader of the crossings must know beside them; nothing where there is no such thing."""
+    spent = {one.arm: one.tokens for one in found.cells if one.lever == "votes"}
+    return uneven(spent["after"], spent["kept"]) if found.crossings else ""
 
 
 def change(value: Value | None) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from forkpoint.recipes._failures_cells import (
     reach_cells,
     spread_cells,
     verdict,
+    warning,
 )
 from forkpoint.recipes._failures_summary import Spread, Summary
 from forkpoint.recipes.decode import as_json
@@ -229,7 +230,8 @@ def _tested(found: Summary) -> Section | None:
         said = f"a lever touches the failure of the other side ({listed(clauses)})"
     content = Table(HEADS["crossings"], crossing_cells(found.crossings))
     title = "Does either touch the other failure?"
-    return Section(title, sentence(said), caption=TESTED, template=OPEN, content=content)
+    caption = f"{TESTED} {warning(found)}".strip()
+    return Section(title, sentence(said), caption=caption, template=OPEN, content=content)
 
 
 def _asked(asked: Failures, arms: Sequence[Arm]) -> Section:

@@ -173,6 +173,21 @@ def rights(arm: Arm, paths: int, k: int) -> Rights:
     )
 
 
+def uneven(after: float, kept: float) -> str:
+    """A sentence where votes of two models spend tokens that differ by more than a tenth, else nothing.
+
+    >>> uneven(60.0, 117.0).partition(": ")[2]
+    '60 tokens after training and 117 where entropy was kept, so that between models they are not at equal tokens.'
+    >>> uneven(60.0, 64.0)
+    ''
+    """
+    if max(after, kept) <= 1.1 * min(after, kept):
+        return ""
+    spent = f"{after:.0f} tokens after training and {kept:.0f} where entropy was kept"
+    what = "Votes spend what their own model's long thought took"
+    return f"{what}: {spent}, so that between models they are not at equal tokens."
+
+
 def questions(before: Rights, after: Rights, kept: Rights, *, paths: int, k: int) -> dict[str, NDArray[np.float64]]:
     """Question -> the change that answers it, problem by problem."""
     cost = kept.free - kept.long - (after.free - after.long)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forkpoint.recipes._failures_cells import NAMES
-from forkpoint.recipes._failures_summary import AT_INFERENCE, Rights, questions
+from forkpoint.recipes._failures_summary import AT_INFERENCE, Rights, questions, uneven
 from forkpoint.record.documents import write_bytes
 from forkpoint.studies._inference_page import estimate, markdown, share, signed, verdict
 from forkpoint.studies._pieces import Row
@@ -42,6 +42,8 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
     )
     yield "## Does either lever touch the other failure?"
     yield markdown(["question", "change", "answer"], _answers(found))
+    if note := uneven(*(_tokens(found, arm, "votes") for arm in ("after", "kept"))):
+        yield note
     yield (
         "Votes draw from the policy as it is, so that they cannot change its pass@k. An interval that holds 0 is no "
         "proof of independence; how wide it is says what could hide in it. An early stop against free thinking is the "
@@ -99,9 +101,13 @@ def _rights(found: Mapping[int, Row], arm: str) -> Rights:
 
 def _cells(found: Mapping[int, Row], arm: str) -> list[str]:
     every = _rights(found, arm)
-    tokens = [np.mean([row["arms"][arm]["tokens"][way] for row in found.values()]) for way in AT_INFERENCE]
+    tokens = [_tokens(found, arm, way) for way in AT_INFERENCE]
     cells = [share(estimate(getattr(every, way))) for way in AT_INFERENCE]
     return [ARMS[arm], *(f"{cell}, {spent:.0f} tokens" for cell, spent in zip(cells, tokens, strict=True))]
+
+
+def _tokens(found: Mapping[int, Row], arm: str, way: str) -> float:
+    return float(np.mean([row["arms"][arm]["tokens"][way] for row in found.values()]))
 
 
 def _passes(found: Mapping[int, Row], arm: str, k: str) -> NDArray[np.float64]:
