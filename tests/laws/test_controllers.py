@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from importlib import import_module
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from forkpoint import catalog
 from forkpoint.controllers import Controller, Loop
+from forkpoint.controllers.pi import pi
 
 NAMES = catalog.names("controllers")
 every_controller = pytest.mark.parametrize("name", NAMES)
@@ -129,6 +131,28 @@ def test_long_at_a_bound_it_comes_back_as_fast_as_if_it_had_just_come_there(name
             back = [loop.take({"step": float(length + 3 + i), READING: other})["coef"] for i in range(30)]
             ends.append(back)
         assert ends[0] == pytest.approx(ends[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("needed", [0.0, 0.5, 0.8, -0.8])
+def test_noise_that_drives_the_knob_to_a_bound_leaves_no_bias(needed):
+    """A reading that moves by .04 (knob - needed) a step and is seen with noise of a tenth of the set-point."""
+    controller = pi("coef", READING, target=1.0, gain=4.0, integral_gain=0.1)
+    state, level, levels, bound = dict(controller.begin), 1.0, [], 0
+    rng = Random(0)
+    for _ in range(4000):
+        state, knobs = controller.law(state, {READING: level + rng.gauss(0.0, 0.1)})
+        level += 0.04 * (knobs["coef"] - needed)
+        levels.append(level)
+        bound += abs(knobs["coef"]) == 1.0
+    assert sum(levels[500:]) / 3500 == pytest.approx(1.0, abs=0.01)
+    assert bound > 1000 or abs(needed) < 0.8, "else nothing was tested"
+
+
+def test_one_odd_reading_does_not_fill_the_integral():
+    controller = pi("coef", READING, target=1.0, gain=4.0, integral_gain=0.1)
+    for odd in (1e300, -1e300):
+        state, knobs = controller.law({"integral": 0.3}, {READING: odd})
+        assert abs(knobs["coef"]) == 1.0 and abs(state["integral"] - 0.3) == pytest.approx(0.1 * 2 / 4)
 
 
 @every_controller

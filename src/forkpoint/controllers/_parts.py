@@ -31,16 +31,18 @@ def proportional_integral(
 ) -> tuple[float, float]:
     """(knob, new integral): gain e + the integral of earlier errors, clamped to [low, high].
 
-    The integral takes e in after the knob was read off. It stays within the bounds too, and while the knob is at one
-    of them e can only bring it back (anti-windup by conditional integration).
+    The integral takes e in after the knob was read off. It stays within the bounds too, so that a knob held at one for
+    long leaves it at the first reading past the set-point. It goes on while the knob is there: noise puts it there by
+    turns, and errors left out then would bias the mean. An error beyond what turns the knob through its whole range
+    counts as that, so that one odd reading does not fill it.
 
     >>> proportional_integral(0.5, -1.0, gain=1.0, integral_gain=0.25, low=-1.0, high=1.0)     # -1 + 0.5; 0.5 - 0.25
     (-0.5, 0.25)
     """
     error = clamp(error, -sys.float_info.max, sys.float_info.max)
-    wanted, push = gain * error + integral, integral_gain * error
-    stuck = (wanted >= high and push > 0) or (wanted <= low and push < 0)
-    return clamp(wanted, low, high), integral if stuck else clamp(integral + push, low, high)
+    most = (high - low) / abs(gain) if gain else math.inf
+    push = integral_gain * clamp(error, -most, most)
+    return clamp(gain * error + integral, low, high), clamp(integral + push, low, high)
 
 
 def demand(at_least: float = -math.inf, at_most: float = math.inf, **settings: float) -> None:

@@ -1,11 +1,12 @@
 """Proportional-integral control of one reading by one knob, with a clamp and no windup.
 
     e = target(step) - reading
-    knob = clip(gain e + I, low, high),    then    I <- clip(I + integral_gain e, low, high)
+    knob = clip(gain e + I, low, high),    then    I <- clip(I + integral_gain e', low, high)
 
-I leaves e out while the knob is at a bound that e pushes against, so that a knob that was held there for long comes
-back at the first reading past the set-point. Gains are positive for a knob that raises the reading, negative for one
-that lowers it; both have the same sign, or the integral would fight the proportional part.
+e' is e, at most what turns the knob through its whole range: (high - low) / gain. I stays within the bounds, so that a
+knob that was held at one for long leaves it at the first reading past the set-point. Gains are positive for a knob that
+raises the reading, negative for one that lowers it; both have the same sign, or the integral would fight the
+proportional part.
 
 Which gains are stable is a matter of how far one unit of the knob moves the reading in a step: see
 ``docs/design/008-control-of-entropy.md``.
@@ -43,8 +44,8 @@ def pi(
     All finite, low <= high, steps >= 1, gains of one sign; ValueError otherwise.
 
     >>> law, state = pi("tilt", "h", target=0.5, gain=1.0, integral_gain=0.25).law, {"integral": 0.0}
-    >>> law(state, {"h": 0.25}), law(state, {"h": 9.0})     # 0.25, and 0.0625 kept; -8.5 clamped, nothing kept
-    (({'integral': 0.0625}, {'tilt': 0.25}), ({'integral': 0.0}, {'tilt': -1.0}))
+    >>> law(state, {"h": 0.25}), law(state, {"h": 9.0})     # 0.25, and 0.0625 kept; -8.5 clamped, of -2 a quarter kept
+    (({'integral': 0.0625}, {'tilt': 0.25}), ({'integral': -0.5}, {'tilt': -1.0}))
     """
     final = target if end is None else end
     demand(target=target, end=final, gain=gain, integral_gain=integral_gain, low=low, high=high)
