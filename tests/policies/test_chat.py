@@ -63,5 +63,5 @@ def test_both_failures_are_read_behind_the_template(talker: Path, tmp_path: Path
     for samples in (arm.samples, arm.free, arm.stop, *arm.forced.values()):
         texts = [text for one in samples.problems for text in one.texts]
         assert texts and not any(text.startswith("try ") for text in texts)
-    with pytest.raises(ValueError, match="its tokenizer has no chat template; leave --chat out"):
+    with pytest.raises(ValueError, match="model 'tiny': its tokenizer has no chat template; leave --chat out"):
         failures(Failures(("tiny",) * 2, chat=True, settings=settings), tmp_path / "none")

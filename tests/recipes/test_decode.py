@@ -160,7 +160,7 @@ def test_prompts_go_through_the_chat_template_where_that_is_asked(tmp_path):
     assert [row["prompt"] for row in found.rows] == [7] * 4 and [row["prompt"] for row in plain.rows] == [6] * 4
     # greedy begins with "try" by itself: put into the prompt, it is missing from the text
     assert [f"try {row['text']}" for row in found.rows] == [row["text"] for row in plain.rows]
-    with pytest.raises(ValueError, match="its tokenizer has no chat template; leave --chat out"):
+    with pytest.raises(ValueError, match="model 'tiny': its tokenizer has no chat template; leave --chat out"):
         decode(Comparison("tiny", chat=True, **about), tmp_path / "none")
 
 

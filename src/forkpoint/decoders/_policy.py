@@ -1,7 +1,7 @@
 """A causal LM as a decoder sees it: which ids it may draw, where its answers end, and what marks its thinking."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -54,6 +54,8 @@ class Policy:
     meter: Meter = field(default_factory=Meter)
     engine: Callable[..., Any] | None = None
     """what completes rows in place of the model: ``complete``'s arguments and result"""
+    name: str = ""
+    """what errors call the model"""
 
     @property
     def bytes_per_position(self) -> int:
@@ -65,7 +67,7 @@ class Policy:
 
     def encode(self, text: str, *, chat: bool = False) -> tuple[int, ...]:
         """A prompt's ids; with ``chat`` by the tokenizer's chat template, as one user's turn."""
-        tokenizer = Chatting(self.tokenizer, self.tokenizer.name_or_path) if chat else self.tokenizer
+        tokenizer = Chatting(self.tokenizer, self.name) if chat else self.tokenizer
         return tuple(tokenizer([text])["input_ids"][0])
 
     def text(self, ids: Sequence[int]) -> str:
@@ -82,7 +84,7 @@ def load_policy(model: str, thinking: Thinking | None = None) -> Policy:
     """The policy ``tiny``, a folder or a Hub id; raises ValueError in one line where it cannot be decoded from."""
     try:
         network, tokenizer = load(model)
-        return policy_of(on_accelerator(network), tokenizer, thinking)
+        return replace(policy_of(on_accelerator(network), tokenizer, thinking), name=model)
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith("model ") else f"model {model!r}: {error}") from None
 
