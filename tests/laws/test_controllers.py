@@ -133,19 +133,42 @@ def test_long_at_a_bound_it_comes_back_as_fast_as_if_it_had_just_come_there(name
         assert ends[0] == pytest.approx(ends[1], abs=1e-9)
 
 
+def held_at_one(law, needed, steps=4000):
+    """Levels and knobs where a level moves by .04 (knob - needed) a step and is seen with noise of .1; target 1."""
+    state, level, levels, knobs, rng = {"integral": 0.0}, 1.0, [], [], Random(0)
+    for step in range(steps):
+        state, turned = law(state, {READING: level + rng.gauss(0.0, 0.1)})
+        level += 0.04 * (turned["coef"] - needed(step))
+        levels.append(level)
+        knobs.append(turned["coef"])
+    return levels, knobs
+
+
+def conditional(state, seen):
+    """The law that was given up: no integration while the knob is at a bound that the error pushes against."""
+    error = 1.0 - seen[READING]
+    wanted, integral = 4.0 * error + state["integral"], state["integral"]
+    if not (abs(wanted) >= 1 and wanted * error > 0):
+        integral = min(1.0, max(-1.0, integral + 0.1 * error))
+    return {"integral": integral}, {"coef": min(1.0, max(-1.0, wanted))}
+
+
+OURS = pi("coef", READING, target=1.0, gain=4.0, integral_gain=0.1).law
+
+
 @pytest.mark.parametrize("needed", [0.0, 0.5, 0.8, -0.8])
 def test_noise_that_drives_the_knob_to_a_bound_leaves_no_bias(needed):
-    """A reading that moves by .04 (knob - needed) a step and is seen with noise of a tenth of the set-point."""
-    controller = pi("coef", READING, target=1.0, gain=4.0, integral_gain=0.1)
-    state, level, levels, bound = dict(controller.begin), 1.0, [], 0
-    rng = Random(0)
-    for _ in range(4000):
-        state, knobs = controller.law(state, {READING: level + rng.gauss(0.0, 0.1)})
-        level += 0.04 * (knobs["coef"] - needed)
-        levels.append(level)
-        bound += abs(knobs["coef"]) == 1.0
-    assert sum(levels[500:]) / 3500 == pytest.approx(1.0, abs=0.01)
-    assert bound > 1000 or abs(needed) < 0.8, "else nothing was tested"
+    levels, _ = held_at_one(OURS, lambda step: needed)
+    assert sum(levels[500:]) / 3500 == pytest.approx(1.0, abs=0.002)
+
+
+def test_the_figures_of_the_design_note_on_conditional_integration():
+    levels, knobs = held_at_one(conditional, lambda step: 0.8)
+    assert sum(levels[500:]) / 3500 == pytest.approx(0.93, abs=0.01)
+    assert sum(knob == 1.0 for knob in knobs[500:]) / 3500 == pytest.approx(0.44, abs=0.03)
+    # out of reach for 400 steps, then easy: what the clamp costs
+    tops = [max(held_at_one(law, lambda step: 1.3 if step < 400 else 0.3, 800)[0][400:]) for law in (conditional, OURS)]
+    assert tops == [pytest.approx(1.06, abs=0.01), pytest.approx(1.20, abs=0.01)]
 
 
 def test_one_odd_reading_does_not_fill_the_integral():
