@@ -9,7 +9,7 @@ kept    the start after fork_thermostat with set-points below what it starts fro
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from forkpoint.config import RunConfig
@@ -19,7 +19,8 @@ from forkpoint.recipes.tiny_policy import Recipe, tiny_policy
 from forkpoint.record.checkpoints import newest
 
 TASK = "forkpoint.studies.inference:wider"
-TAUGHT = {"start": Recipe(tasks=(TASK, "dyck")), "direct": Recipe(tasks=(TASK, "dyck"), thinks=False)}
+_START = Recipe(tasks=(TASK, "dyck"))
+TAUGHT = {"start": _START, "direct": replace(_START, thinks=False)}
 START = {"fork": 0.757, "execution": 0.00718}
 """entropies of ``start``, nats: 128 held-out problems, 32 samples each"""
 HELD = {f"target_{role}": round(0.75 * entropy, 4) for role, entropy in START.items()}

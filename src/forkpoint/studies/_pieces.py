@@ -114,13 +114,12 @@ def _last_words(log: Path) -> str:
 
 
 def fill(
-    rows: Path, minutes: float, makers: Mapping[str, Callable[[], Row]], same: Callable[[Row], bool] = lambda row: True
+    rows: Path, end: float, makers: Mapping[str, Callable[[], Row]], same: Callable[[Row], bool] = lambda row: True
 ) -> list[str]:
     """Make ``ROWS/NAME.json`` of every maker whose row is missing or not ``same`` as asked; returns what could not be.
 
-    None begins after ``minutes``. A ValueError of one does not stop the others.
+    None begins after ``end`` of the monotonic clock. A ValueError of one does not stop the others.
     """
-    end = time.monotonic() + 60 * minutes
     missing = []
     for name, make in makers.items():
         path = rows / f"{name}.json"

@@ -26,7 +26,7 @@ from forkpoint.studies._thermostat_page import write_page
 from forkpoint.studies.methods import SAMPLES, START, start_row
 
 LONG = DEMO.model_copy(update={"steps": 300, "eval_every": 100})
-"""every answer is read off the training steps and the samples after them; more evaluations would cost a sixth"""
+"""every answer is read off the training steps and the samples after them; more evaluations would only take time"""
 SETTLING = 20.0
 """steps in which the one-number plan comes from the start to its target"""
 ROWS = Path("benchmarks/results/study-thermostat")

@@ -106,7 +106,7 @@ def inference(
     end = time.monotonic() + 60 * minutes
     make(arms, seeds, end, out / POLICIES.name)
     makers = {f"{arm}-{seed}": partial(_row, arm, seed, out, scale) for seed in range(seeds) for arm in arms}
-    return fill(rows, (end - time.monotonic()) / 60, makers, lambda row: _same(row, scale))
+    return fill(rows, end, makers, lambda row: _same(row, scale))
 
 
 def _same(row: Row, scale: Scale) -> bool:

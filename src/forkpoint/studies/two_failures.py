@@ -52,7 +52,7 @@ def two_failures(
     end = time.monotonic() + 60 * minutes
     make(MODELS, seeds, end)
     makers = {f"seed-{seed}": partial(_row, replace(asked, seed=seed), out) for seed in range(seeds)}
-    return fill(rows, (end - time.monotonic()) / 60, makers, lambda row: row["asked"] == _asked(asked))
+    return fill(rows, end, makers, lambda row: row["asked"] == _asked(asked))
 
 
 def _row(asked: Failures, out: Path) -> Row:
