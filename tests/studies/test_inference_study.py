@@ -53,6 +53,9 @@ def test_a_row_is_made_once_and_says_what_the_comparison_found(tmp_path):
     cell = row["decoders"]["parallel_vote"]["80"]
     assert len(cell["right"]) == 4 and set(cell["right"]) <= set("01-") and 6 < cell["tokens"] <= 80
     assert study.inference(**args) == [] and (tmp_path / "rows/start-0.json").read_bytes() == before
+    (tmp_path / "rows/start-0.json").write_text(json.dumps(row | {"weights": "other", "cpu_s": 0.0}))
+    assert study.inference(**args) == [], "a row of other weights is made again"
+    assert (tmp_path / "rows/start-0.json").read_bytes() == before
     assert study._same(row, SMALL) and not study._same(row, SMALL._replace(problems=5))
     changed = row | {"settings": row["settings"] | {"greedy": {"entropy": "other"}}}
     assert not study._same(changed, SMALL)

@@ -26,6 +26,10 @@ def test_a_row_is_made_once_and_the_page_says_what_it_holds(tmp_path, monkeypatc
     assert np.isclose(np.mean(before["spread"]["free"]["accuracy"]), np.mean(before["rights"]["free"]))
     made = (tmp_path / "rows/seed-0.json").stat().st_mtime_ns
     assert study.two_failures(**places) == [] and (tmp_path / "rows/seed-0.json").stat().st_mtime_ns == made
+    other = row | {"weights": row["weights"] | {"kept": "other"}}
+    (tmp_path / "rows/seed-0.json").write_text(json.dumps(other))
+    assert study.two_failures(**places) == [], "a row of other weights is made again"
+    assert json.loads((tmp_path / "rows/seed-0.json").read_text()) == row
     text = write_page(tmp_path / "page.md", study.collected(tmp_path / "rows")).read_text()
     assert "change what long thinking costs? | +0.000 [+0.000, +0.000] | not to be told" in text
     assert (tmp_path / "page-accuracy.svg").exists() and (tmp_path / "page-answer-entropy.svg").exists()

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from forkpoint.config import RunConfig
+from forkpoint.policies import fingerprint, load
 from forkpoint.recipes.demo import DEMO
 from forkpoint.recipes.side_by_side import is_done, side_by_side
 from forkpoint.recipes.tiny_policy import Recipe, tiny_policy
@@ -69,6 +70,11 @@ def policy_of(arm: str, seed: int, out: Path = POLICIES) -> str:
     if found is None:
         raise ValueError(f"{config.folder}: not trained yet; without --minutes the study trains it")
     return str(found.absolute())
+
+
+def weights_of(model: str) -> str:
+    """Which weights a folder holds; a row says it, so that a policy that is trained again gets a row of its own."""
+    return fingerprint(load(model)[0])
 
 
 def _taught(folder: Path, recipe: Recipe) -> bool:

@@ -123,9 +123,11 @@ def fill(
     missing = []
     for name, make in makers.items():
         path = rows / f"{name}.json"
-        if time.monotonic() > end or (path.exists() and same(json.loads(path.read_text(encoding="utf-8")))):
+        if time.monotonic() > end:
             continue
         try:
+            if path.exists() and same(json.loads(path.read_text(encoding="utf-8"))):
+                continue
             row = make()
         except ValueError as error:
             missing.append(f"{name}: {error}")

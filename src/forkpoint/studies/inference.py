@@ -27,7 +27,7 @@ from forkpoint.recipes._paths import Many, TooFew, calibrated
 from forkpoint.recipes.decode import Compared, Comparison, decode
 from forkpoint.recipes.side_by_side import ArmFailed
 from forkpoint.studies._inference_page import write_page
-from forkpoint.studies._inference_policies import ARMS, POLICIES, TASK, make, policy_of
+from forkpoint.studies._inference_policies import ARMS, POLICIES, TASK, make, policy_of, weights_of
 from forkpoint.studies._pieces import Row, commit, fill, rounded
 from forkpoint.tasks import Task, first_problems
 from forkpoint.tasks.countdown import countdown
@@ -106,7 +106,12 @@ def inference(
     end = time.monotonic() + 60 * minutes
     make(arms, seeds, end, out / POLICIES.name)
     makers = {f"{arm}-{seed}": partial(_row, arm, seed, out, scale) for seed in range(seeds) for arm in arms}
-    return fill(rows, end, makers, lambda row: _same(row, scale))
+
+    def same(row: Row) -> bool:
+        policy = policy_of(row["arm"], row["seed"], out / POLICIES.name)
+        return _same(row, scale) and row.get("weights") == weights_of(policy)
+
+    return fill(rows, end, makers, same)
 
 
 def _same(row: Row, scale: Scale) -> bool:
@@ -135,7 +140,9 @@ def _row(arm: str, seed: int, out: Path, scale: Scale) -> Row:
 def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
     """The comparisons of one policy: decoders against budgets, calibrated stops too, and lengths of forced thinking."""
     about: dict[str, Any] = {"model": model, "task": TASK, "problems": scale.problems, "seed": seed}
-    compared = decode(_comparison(model, scale, seed), out / f"{arm}-{seed}")
+    weights = weights_of(model)
+    place = out / f"{arm}-{seed}-{weights}"
+    compared = decode(_comparison(model, scale, seed), place)
     threshold = calibrated_threshold(model, seed, scale.problems)
     stopped = (
         None
@@ -147,7 +154,7 @@ def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
                 settings={key: SETTINGS[key] for key in ("window", "max_tokens", *DRAWS)} | {"threshold": threshold},
                 **about,
             ),
-            out / f"{arm}-{seed}-calibrated",
+            place.with_name(f"{place.name}-calibrated"),
         )
     )
     forced = decode(
@@ -157,13 +164,14 @@ def make_row(arm: str, seed: int, model: str, out: Path, scale: Scale) -> Row:
             settings={f"think-{length}.length": float(length) for length in scale.lengths},
             **about,
         ),
-        out / f"{arm}-{seed}-forced",
+        place.with_name(f"{place.name}-forced"),
     )
     by_budget = [compared, stopped] if stopped else [compared]
     return {
         "arm": arm,
         "seed": seed,
         "commit": commit(),
+        "weights": weights,
         "cpu_s": sum(part["cpu_s"] for done in (*by_budget, forced) for part in done.times),
         "problems": scale.problems,
         "settings": {name: dict(made.settings) for done in by_budget for name, made in done.asked.decoders().items()},

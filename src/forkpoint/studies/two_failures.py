@@ -12,7 +12,7 @@ synthesis of two papers (arXiv:2505.22617, arXiv:2506.04210) and was tested by n
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from forkpoint.recipes._failures_summary import AT_INFERENCE, changed_share, rig
 from forkpoint.recipes.decode import as_json
 from forkpoint.recipes.failures import Arm, Failures, failures
 from forkpoint.recipes.side_by_side import ArmFailed
-from forkpoint.studies._inference_policies import TASK, make, policy_of
+from forkpoint.studies._inference_policies import TASK, make, policy_of, weights_of
 from forkpoint.studies._pieces import Row, commit, fill
 from forkpoint.studies._two_failures_page import write_page
 from forkpoint.studies.inference import PROBLEMS, SEEDS
@@ -52,19 +52,32 @@ def two_failures(
     end = time.monotonic() + 60 * minutes
     make(MODELS, seeds, end)
     makers = {f"seed-{seed}": partial(_row, replace(asked, seed=seed), out) for seed in range(seeds)}
-    return fill(rows, end, makers, lambda row: row["asked"] == _asked(asked))
+
+    def same(row: Row) -> bool:
+        return row["asked"] == _asked(asked) and row.get("weights") == _weights(_models(row["seed"]))
+
+    return fill(rows, end, makers, same)
+
+
+def _models(seed: int) -> tuple[str, ...]:
+    return tuple(policy_of(arm, seed) for arm in MODELS)
+
+
+def _weights(models: Sequence[str]) -> dict[str, str]:
+    return {arm: weights_of(model) for arm, model in zip(MODELS, models, strict=True)}
 
 
 def _row(asked: Failures, out: Path) -> Row:
-    models = tuple(policy_of(arm, asked.seed) for arm in MODELS)
-    return make_row(replace(asked, models=models), out / f"seed-{asked.seed}")
+    return make_row(replace(asked, models=_models(asked.seed)), out)
 
 
 def make_row(asked: Failures, out: Path) -> Row:
-    arms = failures(asked, out)
+    weights = _weights(asked.models)
+    arms = failures(asked, out / "-".join([f"seed-{asked.seed}", *weights.values()]))
     return {
         "seed": asked.seed,
         "commit": commit(),
+        "weights": weights,
         "asked": _asked(asked),
         "arms": {arm.name: _of(arm) for arm in arms},
     }
