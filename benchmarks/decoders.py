@@ -8,13 +8,16 @@ are recorded, which ``generate`` is not asked for. *Ragged*: 32 prompts, 8 sampl
 drawn to a mean of 64 and the same for both: ``generate`` is told of them by a stopping criterion. *Many*: a quarter of
 the even prompts with four times the tokens, spent on paths and branches; a token that is thrown away counts as one, and
 what chooses between them is in the time. Each round runs every
-way once, in turn, so that a drift of the machine's speed meets all; ratios are taken within a round.
+way once, in turn, so that a drift of the machine's speed meets all; ratios are taken within a round. An even decoder is
+held against ``generate`` without filters and against ``generate`` that draws as the decoder does: a top-p sorts the
+vocabulary in either.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +53,13 @@ PROMPT = 16
 
 
 def main(
-    rounds: int = 7, rows: int = 64, tokens: int = 64, prompts: int = 32, samples: int = 8, cap: int = 160
+    rounds: int = 7,
+    rows: int = 64,
+    tokens: int = 64,
+    prompts: int = 32,
+    samples: int = 8,
+    cap: int = 160,
+    only: str = "even,ragged,many",
 ) -> None:
     """Time every way ``rounds`` times, and print medians and ratios."""
     torch.set_num_threads(1)
@@ -60,16 +69,21 @@ def main(
     policy = Policy(model, tokenizer, VOCABULARY - 1, (VOCABULARY - 1,), None, MARKERS)
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(VOCABULARY - 3, (max(rows, prompts), PROMPT), generator=draw)
-    even, ragged = _even(policy, ids[:rows], tokens), _ragged(policy, ids[:prompts], samples, cap)
-    many = _many(policy, ids[: rows // 4], tokens)
-    found = {"even": _rounds(even, rounds), "ragged": _rounds(ragged, rounds), "many": _rounds(many, rounds)}
+    parts = {
+        "even": lambda: _even(policy, ids[:rows], tokens),
+        "ragged": lambda: _ragged(policy, ids[:prompts], samples, cap),
+        "many": lambda: _many(policy, ids[: rows // 4], tokens),
+    }
+    found = {name: _rounds(ways(), rounds) for name, ways in parts.items() if name in only.split(",")}
     about = {"rows": rows, "tokens": tokens, "prompts": prompts, "samples": samples, "cap": cap}
     path = save("decoders", {"question": "cost of a decoder's token", **about, "found": found})
     for name, ways in found.items():
         base = next(iter(ways))
-        print(f"\n| {name} | µs per token | of {base} |\n|---|---|---|")
+        alike = {way: _alike(way) for way in ways if name == "even" and way in EVEN}
+        print(f"\n| {name} | µs per token | of {base} | of generate that draws alike |\n|---|---|---|---|")
         for way, seconds in ways.items():
-            print(f"| {way} | {_microseconds(seconds)} | {_ratio(seconds, ways[base])} |")
+            same = _ratio(seconds, ways[alike[way]]) if way in alike else ""
+            print(f"| {way} | {_microseconds(seconds)} | {_ratio(seconds, ways[base])} | {same} |")
     print(f"\nCPU time, medians [smallest, largest]. Raw rounds: {path}")
 
 
@@ -80,15 +94,30 @@ Way = Callable[[], int]
 def _even(policy: Policy, ids: torch.Tensor, tokens: int) -> dict[str, Way]:
     asks = [Ask(str(i), tuple(row)) for i, row in enumerate(ids.tolist())]
 
-    def generated(sampled: bool) -> Way:
-        return lambda: _generate(policy, ids, tokens, sampled, None)
+    def generated(name: str) -> Way:
+        return lambda: _generate(policy, ids, tokens, _draws(name), None)
 
     def ours(name: str, settings: dict[str, float]) -> Way:
         made = build(name, **settings)
         return lambda: sum(one.spent.kept for one in made.decode(policy, asks, PROMPT + tokens))
 
-    ways = {"generate, sampled": generated(True), "generate, greedy": generated(False)}
+    # sampled first, which the others are held against; one for all that draw alike
+    ways = {_alike(name): generated(name) for name in ("sample", *EVEN)}
     return ways | {name: ours(name, settings) for name, settings in EVEN.items()}
+
+
+def _draws(name: str) -> dict[str, Any]:
+    """How ``generate`` is told to draw as a decoder does."""
+    settings = build(name, **EVEN[name]).settings
+    keys = ("temperature", "top_k", "top_p")
+    return {"do_sample": True} | {key: settings[key] for key in keys} if "top_p" in settings else {"do_sample": False}
+
+
+def _alike(name: str) -> str:
+    """What the table calls ``generate`` that draws as a decoder does."""
+    told = _draws(name)
+    shown = ", ".join(f"{key} {told[key]:g}" for key in ("temperature", "top_k", "top_p") if key in told)
+    return f"generate, {shown or 'greedy'}"
 
 
 def _many(policy: Policy, ids: torch.Tensor, tokens: int) -> dict[str, Way]:
@@ -103,7 +132,7 @@ def _many(policy: Policy, ids: torch.Tensor, tokens: int) -> dict[str, Way]:
         )
 
     repeated = ids.repeat_interleave(4, 0)
-    ways: dict[str, Way] = {"generate, sampled": lambda: _generate(policy, repeated, tokens, True, None)}
+    ways: dict[str, Way] = {"generate, sampled": lambda: _generate(policy, repeated, tokens, _draws("sample"), None)}
     return ways | {name: ours(name, settings) for name, settings in MANY.items()}
 
 
@@ -120,25 +149,28 @@ def _ragged(policy: Policy, ids: torch.Tensor, samples: int, cap: int) -> dict[s
 
     repeated = ids.repeat_interleave(samples, 0)
     return {
-        "generate, sampled": lambda: _generate(policy, repeated, cap, True, torch.tensor(lengths.flatten())),
+        "generate, sampled": lambda: _generate(
+            policy, repeated, cap, _draws("sample"), torch.tensor(lengths.flatten())
+        ),
         "finished rows dropped, prompts read once": ours,
     }
 
 
-def _generate(policy: Policy, ids: torch.Tensor, tokens: int, sampled: bool, lengths: torch.Tensor | None) -> int:
+def _generate(
+    policy: Policy, ids: torch.Tensor, tokens: int, draws: Mapping[str, Any], lengths: torch.Tensor | None
+) -> int:
     from transformers import StoppingCriteriaList
 
     def done(read: torch.Tensor, _: object, **rest: object) -> torch.Tensor:
         assert lengths is not None
         return read.shape[1] - PROMPT >= lengths
 
-    settings = {"do_sample": True, "top_k": 0, "top_p": 1.0} if sampled else {"do_sample": False}
     stop = StoppingCriteriaList([done] if lengths is not None else [])
     mask = torch.ones_like(ids)
     never = {"suppress_tokens": [VOCABULARY - 1], "pad_token_id": 0}
     with torch.random.fork_rng():
         out = policy.model.generate(
-            ids, attention_mask=mask, max_new_tokens=tokens, stopping_criteria=stop, **settings, **never
+            ids, attention_mask=mask, max_new_tokens=tokens, stopping_criteria=stop, **draws, **never
         )
     return int(lengths.sum()) if lengths is not None else (out.shape[1] - PROMPT) * len(ids)
 
