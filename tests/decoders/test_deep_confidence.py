@@ -1,6 +1,7 @@
 """DeepConf: golden confidences, stops worked by hand on scripted logits, what is kept, the budget."""
 
 import math
+from itertools import count
 from random import Random
 
 import pytest
@@ -90,8 +91,9 @@ def test_a_path_stops_at_the_first_group_below(forked):
 
 def test_online_discards_what_its_warm_up_bars(forked):
     made = build("deep_confidence", eta=50, window=2, k=2, warmup=6, wave=4, consensus=1.0, max_tokens=6, max_paths=30)
-    # without answers nothing is ever agreed on
-    (found,) = made.decode(forked, [Ask("p", (C,), lambda text: None)], 400, seed=1)
+    # every answer is another, so nothing is ever agreed on
+    others = count()
+    (found,) = made.decode(forked, [Ask("p", (C,), lambda text: str(next(others)))], 400, seed=1)
     low, high = (of_two(0.5, 0.5) + of_two(0.5, 0.25)) / 2, (of_two(0.5, 0.5) + of_two(0.96, 0.02)) / 2
     lowest = [min(high, low, key=lambda x, t=t: abs(x - score_of(t.confidence, 2, "lowest"))) for t in found.traces]
     bar = sorted(lowest[:6])
@@ -150,6 +152,21 @@ def test_offline_keeps_the_surest_and_weighs_their_votes():
     assert (surest.answer, dict(surest.votes)) == ("1", {"1": 5.5})
     assert dict(plan(mode="offline", score="tail", window=1, eta=10.0).decided(ask, paths).votes) == {"1": 9.0}
     assert dict(plan(mode="offline", score="lowest", window=1, eta=10.0).decided(ask, paths).votes) == {"2": 5.0}
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_path_that_its_limit_cut_displaces_no_answer(mode):
+    """The stub is surer than the one path that answers; it has no vote, so it sets no bar."""
+    paths = [path("1", 5.0, 5.0), path(None, 9.0, finish="limit")]
+    for eta in (10.0, 90.0, 100.0):
+        assert plan(mode=mode, eta=eta).decided(Ask("p", (1,)), paths).answer == "1"
+
+
+def test_a_warm_up_without_answers_bars_nothing():
+    stubs = [path(None, 9.0, finish="limit"), path(None, 8.0, finish="limit")]
+    assert plan().more(stubs) == (2, -math.inf)
+    found = plan().decided(Ask("p", (1,)), [*stubs, path("1", 5.0, 5.0), path("2", 4.0, 4.0)])
+    assert found.answer == "1" and found.note == "no warm-up path answered, so none could be stopped early"
 
 
 def test_why_none_could_be_stopped_is_said():

@@ -2,20 +2,21 @@
 
     C, group, scores                                                          ``_confidence``
     offline  every path to its end; keep those whose score is among the top eta %
-    online   s = lowest-group score that the top eta % of ``warmup`` paths of this problem reach
+    online   s = lowest-group score that the top eta % of ``warmup`` paths of this problem reach, of those that answer
              a later path stops once its last ``window`` tokens' mean C is below s
     answer   largest V(a) = sum of the scores of kept paths that give a
     enough   beta = V(a) / sum V >= consensus, looked at between waves of ``wave`` paths; online
 
 Online, a path whose lowest group is below s is discarded, whenever it was written, and its tokens are counted. Waves
-hold the budget as ``_waves`` says; where it ends before the warm-up does, s comes from the paths there are.
+hold the budget as ``_waves`` says; where it ends before the warm-up does, s comes from the paths there are. A path that
+its limit cut has no answer and sets no bar; where no warm-up path answers there is none.
 
 Settings of the paper  k 20, window 2048, eta 90 ("high") or 10 ("low"), 16 warm-up paths, consensus .95, T .6, top-p
 .95; 512 paths offline, 256 online at most. Offline its best is eta 10 with the tail score; online score is the lowest.
 Worked number  warm-up scores 5, 6, .. 20: s = 6.5 at eta 90 and 18.5 at eta 10.
 Differs from the authors' code: the consensus stop is there, and checked per wave, whose paths are decoded side by side;
 the answer is the weighted one, which the code overwrites by a plain majority; k ids and not k + 1 are averaged; a path
-stops after the token that was drawn, with no end token in its place.
+stops after the token that was drawn, with no end token in its place; warm-up paths without an answer do not set s.
 Pitfalls  A path shorter than the window is never stopped, only discarded once it is over: with 2048 and short answers
 online spends what offline does, as it does where the budget ends in the warm-up; ``note`` says either. eta 90 of few
 warm-up paths always discards the lowest of them.
@@ -121,8 +122,13 @@ class Plan:
         return More(0 if self.agreed(traces) else min(room, self.wave), self.threshold(traces))
 
     def threshold(self, traces: Sequence[Trace]) -> float:
-        """s, from the warm-up paths."""
-        return bar([self.of(trace, "lowest") for trace in traces[: self.warmup]], self.eta) - TIE
+        """s, from the warm-up paths that answer; nothing is barred where none does."""
+        return self.reached(traces[: self.warmup], "lowest")
+
+    def reached(self, traces: Sequence[Trace], by: Score) -> float:
+        """What the surest ``eta`` percent of those that answer reach; -inf where none does."""
+        scores = [self.of(trace, by) for trace in traces if trace.answer is not None]
+        return bar(scores, self.eta) - TIE if scores else -math.inf
 
     def agreed(self, traces: Sequence[Trace]) -> bool:
         votes = voted(Ask("", ()), self.weighed(traces)).votes.values()
@@ -131,11 +137,7 @@ class Plan:
     def weighed(self, traces: Sequence[Trace]) -> list[Trace]:
         """The paths with their weights, and whether they are kept."""
         by = "lowest" if self.mode == "online" else self.score
-        if self.mode == "online":
-            least = self.threshold(traces)
-        else:
-            answering = [trace for trace in traces if trace.answer is not None] or traces
-            least = bar([self.of(trace, by) for trace in answering], self.eta) - TIE
+        least = self.threshold(traces) if self.mode == "online" else self.reached(traces, by)
         return [
             replace(
                 trace,
@@ -154,6 +156,8 @@ class Plan:
             return ""
         if len(traces) <= self.warmup:
             return f"{len(traces)} paths of warmup={self.warmup} were all, so none could be stopped early"
+        if self.threshold(traces) == -math.inf:
+            return "no warm-up path answered, so none could be stopped early"
         longest = max(len(trace.ids) for trace in traces)
         return "" if longest >= self.window else f"no path was as long as window={self.window}, so none was stopped"
 
