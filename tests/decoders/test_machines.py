@@ -223,8 +223,9 @@ def test_thresholds_of_a_calibration_set():
         thresholds([1.0], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("length", [3, 20, 41])
+@pytest.mark.parametrize("length", [1, 3, *range(12, 28), 41])
 def test_thinking_takes_exactly_its_length(length):
+    """Also where an end would come at the last place, which holds half of "no try"."""
     for trace in traces("budget_forcing", budget=120, length=length):
         assert trace.ids[length : length + 2] == END, "the marker follows at once"
         assert trace.thinking == length + 2

@@ -1,7 +1,8 @@
 """Budget forcing: make the model think longer, or exactly so long (arXiv:2501.19393; arXiv:2506.04210).
 
     waits   the first ``waits`` times that thinking would end, "Wait" takes the place of its end
-    length  thinking ends after exactly so many tokens: earlier ends are replaced likewise, at ``length`` the end is put
+    length  thinking ends after exactly so many tokens: earlier ends are replaced by as much of "Wait" as still fits,
+            at ``length`` the end is put
 
 The control for every claim that more thinking helps: accuracy first rises with the length, then falls, while answers
 spread (2506.04210: a 1.5B model on GSM8K, 82.2 by itself, 87.3 at best, 70.3 at 16 thousand tokens).
@@ -19,7 +20,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from forkpoint.decoders._decoder import Decoder, decoder
-from forkpoint.decoders._machine import Action, Look, State, single
+from forkpoint.decoders._machine import Action, Look, Put, State, single
 from forkpoint.decoders._next import Entropy, Warp
 from forkpoint.decoders._policy import Policy
 from forkpoint.decoders._words import ends
@@ -63,10 +64,19 @@ class BudgetForcing:
         thinks = look.thinking & look.free
         over = thinks & (state["thought"] >= self.length) if self.length else torch.zeros_like(thinks)
         goes_on = thinks & ~over if self.length else thinks & (state["waited"] < self.waits)
-        put = tuple((goes_on & ending, instead) for ending, instead in _endings(look, token, state["complete"]))
-        waited = state["waited"] + sum(rows.long() for rows, _ in put)
+        instead = [(goes_on & ending, ids) for ending, ids in _endings(look, token, state["complete"])]
+        waited = state["waited"] + sum(rows.long() for rows, _ in instead)
+        if self.length:
+            instead = [part for each in instead for part in _within(*each, self.length - state["thought"])]
         state = {**state, "waited": waited, "thought": state["thought"] + look.thinking}
-        return state, Action(token, put=(*put, *ends(look, over)))
+        return state, Action(token, put=(*instead, *ends(look, over)))
+
+
+def _within(rows: Bool[Tensor, " N"], ids: tuple[int, ...], left: Int[Tensor, " N"]) -> Iterator[Put]:
+    """As much of ``ids`` as the tokens that are left hold: ids that are being put give way to no end."""
+    yield rows & (left >= len(ids)), ids
+    for most in range(1, len(ids)):
+        yield rows & (left == most), ids[:most]
 
 
 def _endings(
