@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forkpoint import catalog
-from forkpoint.decoders import Ask, build, load_policy
+from forkpoint.decoders import Ask, Markers, build, load_policy
 from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._machine import Look
 from forkpoint.decoders._next import Next, Warp, passed, pick
@@ -156,10 +156,29 @@ def test_cold_stop_fires_at_its_step_and_puts_the_whole_marker():
         assert trace.ids[3:5] == END and trace.thinking == 5 and trace.forced == 2
 
 
-def test_a_step_in_the_answer_does_not_count_towards_a_cold_stop():
+def test_a_step_in_the_answer_ends_the_row_of_a_cold_stop():
     stop, yes, no = ColdStop(1.0, 9), torch.tensor([True]), torch.tensor([False])
     count = stop.count(torch.tensor([0]), torch.tensor([0.5]), yes)
-    assert int(stop.count(count, torch.tensor([0.5]), no)) == int(count) == 1
+    assert int(count) == 1 and int(stop.count(count, torch.tensor([0.5]), no)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("soft_thinking", {"threshold": 9.0, "patience": 4}), ("entropy_stop", {"threshold": 9.0, "window": 3})],
+)
+def test_a_second_thought_is_counted_anew(name, settings, scripted_policy, scripted_logits):
+    """A first thought of two tokens ends by itself; the second ends after three, as a first would."""
+    words = ["", "think", "word", "over", "?"]
+    writes = ["think", "word", "over", "word", "think"]
+
+    def rule(read):
+        written = len(read) - 1
+        return scripted_logits(words, **{writes[written] if written < len(writes) else "word": 1.0})
+
+    policy = scripted_policy(rule, words, Markers(end=(3,), begin=(1,)))
+    (found,) = build(name, **settings).decode(policy, [Ask("p", (4,))], 11)
+    assert found.text == "think word over word think word word word over word"
+    assert found.traces[0].forced == 1
 
 
 # ---- noise

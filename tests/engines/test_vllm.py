@@ -66,9 +66,9 @@ class Colds(NamedTuple):
         return {"cold": cold}, Action(look.next.likeliest, put=ends(look, counts & stop.over(cold)))
 
 
-def ours(rule):
+def ours(rule, begin=()):
     """What our own loop writes: the likeliest token unless the rule says otherwise."""
-    policy, settings, likeliest = table_policy(TABLE, Markers(end=MARKER)), RULES[rule], {"top_p": 1e-6}
+    policy, settings, likeliest = table_policy(TABLE, Markers(end=MARKER, begin=begin)), RULES[rule], {"top_p": 1e-6}
     asks = [Ask(str(i), prompt) for i, prompt in enumerate(prompts())]
     if rule == "deep_confidence":
         rows = [Row(ask, limit=LIMIT, threshold=settings["threshold"]) for ask in asks]
@@ -107,6 +107,14 @@ def test_an_engine_stops_where_our_decoder_does(version, rule, seed):
     assert found == ours(rule)
     forced = [MARKER[0] in ids for ids in found] if rule != "deep_confidence" else [ids[-1] == END for ids in found]
     assert any(forced), "the rule has something to do"
+
+
+@both
+@pytest.mark.parametrize("rule", ["cold_stop", "entropy_stop"])
+def test_an_engine_counts_a_second_thought_as_our_decoder_does(version, rule):
+    found = [one.written for one in engine(version, [{**extra(rule), "forkpoint_begin": [B]}] * 9, 4)]
+    assert found == ours(rule, (B,))
+    assert any(ids.count(MARKER[0]) > 1 for ids in found), "there is a second thought"
 
 
 @both

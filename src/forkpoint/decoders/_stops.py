@@ -4,6 +4,7 @@
     StepMean   the mean of a whole step of ``window`` readings is at or below ``threshold``
     GroupMean  the mean of the last ``window`` readings is below a threshold
 
+The first two count one thought: a reading that does not count, as none outside of thinking does, ends the row or step.
 Numbers in, numbers out: each works on one request's numbers and on a batch's tensors alike, which is how one rule
 drives our loop on tensors and an engine's request by request.
 """
@@ -34,14 +35,14 @@ class ColdStop:
             )
 
     def count(self, before: Number, entropy: Number, counts: Number) -> Number:
-        """How many steps in a row it has been below; where ``counts`` is false as before.
+        """How many steps in a row it has been below; where ``counts`` is false none, as another thought starts anew.
 
         >>> stop, count = ColdStop(0.01, 3), 0
         >>> for h in (0.3, 0.005, 0.004, 0.02, 0.001, 0.002, 0.003):
         ...     count = stop.count(count, h, True); print(count, end=" ")
         0 1 2 0 1 2 3
         """
-        return before + counts * ((before + 1) * (entropy < self.threshold) - before)
+        return counts * (before + 1) * (entropy < self.threshold)
 
     def over(self, count: Number) -> Number:
         return count >= self.patience
@@ -70,8 +71,8 @@ class StepMean:
         return (tokens >= self.window) & (total <= self.threshold * self.window)
 
     def count(self, total: Number, tokens: Number, entropy: Number, counts: Number) -> tuple[Number, Number]:
-        """Sum and tokens of the step with one more token; a whole step makes room for the next."""
-        goes_on = tokens < self.window
+        """Sum and tokens of the step with one more token; a whole step makes room for the next, no thought for none."""
+        goes_on = counts & (tokens < self.window)
         return total * goes_on + entropy * counts, tokens * goes_on + counts
 
 
