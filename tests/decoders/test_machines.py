@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from table_model import PROMPT, A, fork_table, table_policy
 
 from forkpoint import catalog
 from forkpoint.decoders import Ask, Markers, build, load_policy
@@ -276,6 +277,15 @@ def test_a_prompt_read_again_is_counted():
     for one in build("parallel_vote", max_tokens=56, temperature=1.0).decode(POLICY, ASKS, 230):
         waves = 1 + sum(trace.reread > 0 for trace in one.traces)
         assert one.spent.reread == 6 * (waves - 1) and one.spent.total <= 230
+
+
+def test_what_is_counted_as_read_is_what_the_model_reads():
+    """Waves of four rows for each of five problems, six rows at a time: no problem's prompt is read twice."""
+    policy = table_policy(fork_table)
+    asks = [Ask(str(i), (*range(A, A + i), PROMPT)) for i in range(5)]
+    found = build("parallel_vote", max_tokens=5).decode(policy, asks, 25, rows=6)
+    assert any(one.spent.reread for one in found)
+    assert sum(policy.model.read) == sum(one.spent.prompt + one.spent.reread for one in found)
 
 
 def test_a_vote_over_another_decoders_completions():

@@ -160,6 +160,8 @@ class Decoder:
     ) -> list[Decoded]:
         """One ``Decoded`` per ask, in order; the same for the same seed, whatever else is decoded beside it.
 
+        At most ``rows`` completions stand side by side; a prompt that more of them share is read again uncounted.
+
         A completion ends where the model's context does, whatever the budget. Raises ValueError where budget or context
         leave no token after a prompt, where thinking markers are needed and not known, and for logits that are no
         numbers.

@@ -8,7 +8,7 @@ are the loop's business.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -122,7 +122,10 @@ def single(machine: Machine, *, thinks: bool = False) -> Decoder:
 
 
 def complete(asked: Decode, machine: Machine, rows: Sequence[Row]) -> list[Trace]:
-    """A trace for each row, in order; ``asked.rows`` of them side by side, those of a problem together.
+    """A trace for each row, in order; at most ``asked.rows`` of them side by side, those that share a prompt together.
+
+    More than ``asked.rows`` that share a prompt read it once more per part, which no count has: what a problem spends
+    does not depend on how much stands side by side.
 
     A row ends where the model's context does. Raises ValueError where prompt and prefix leave it no token. What an
     engine decodes, it completes.
@@ -130,8 +133,29 @@ def complete(asked: Decode, machine: Machine, rows: Sequence[Row]) -> list[Trace
     rows = [row._replace(limit=min(row.limit, asked.room(row.ask, len(row.prefix)))) for row in rows]
     if asked.policy.engine is not None:
         return asked.policy.engine(asked, machine, rows)
-    parts = (rows[i : i + asked.rows] for i in range(0, len(rows), asked.rows))
+    parts = _parts(rows, asked.rows)
     return list(chain.from_iterable(_Batch(asked, machine, part).traces() for part in parts))
+
+
+def _parts(rows: Sequence[Row], most: int) -> Iterator[list[Row]]:
+    """Rows in order, at most so many at a time; those that share prompt and prefix are parted only where they must be.
+
+    >>> rows = [Row(Ask(id, (1,))) for id in "aabbb"]
+    >>> [[row.ask.id for row in part] for part in _parts(rows, 4)], [len(part) for part in _parts(rows, 2)]
+    ([['a', 'a'], ['b', 'b', 'b']], [2, 2, 1])
+    """
+    part: list[Row] = []
+    for _, group in groupby(rows, lambda row: (row.ask.id, row.ask.prompt, row.prefix)):
+        together = list(group)
+        if part and len(part) + len(together) > most:
+            yield part
+            part = []
+        part += together
+        while len(part) > most:
+            yield part[:most]
+            part = part[most:]
+    if part:
+        yield part
 
 
 class _Batch:
