@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from forkpoint.policies import TINY, fingerprint, load
 from forkpoint.recipes import decode as recipe
 from forkpoint.recipes._decode_page import decode_page
 from forkpoint.recipes._decode_summary import contrasts, points, right
+from forkpoint.recipes._decode_told import told
 from forkpoint.recipes.decode import DOCUMENT, PROBLEMS, TIMES, Compared, Comparison, asked_for, decode
 from forkpoint.record.documents import read_document, write_document
 from forkpoint.tasks import Thinking
@@ -73,6 +75,18 @@ def test_rows_without_a_time_are_of_a_part_that_was_not_finished(tmp_path):
     (tmp_path / TIMES).write_text("".join(times[:3]))
     decode(SMALL, tmp_path)
     assert (tmp_path / PROBLEMS).read_bytes() == whole
+
+
+def test_decoders_that_do_not_draw_alike_are_told_with_the_remedy(tmp_path):
+    apart = Comparison("tiny", methods=("greedy", "sample", "parallel_vote"), budgets=(40,), problems=2)
+    said = (
+        "not drawn alike (sample: temperature 1, top_p 1; parallel_vote: temperature 0.6, top_p 0.95); "
+        "for one way to draw give --settings temperature=0.6 top_p=0.95"
+    )
+    found = told(apart, tmp_path / "apart")
+    assert list(found.notes) == [said] and said in found.page.read_text(encoding="utf-8")
+    alike = replace(apart, settings={"temperature": 0.6, "top_p": 0.95})
+    assert not told(alike, tmp_path / "alike").notes
 
 
 def test_a_folder_of_other_settings_or_weights_is_refused(tmp_path):

@@ -11,6 +11,9 @@ from forkpoint.probes import Value, over_problems
 from forkpoint.recipes.decode import Compared, Row
 from forkpoint.significance import holm, sign_test
 
+DRAWS = {"temperature": 0.6, "top_k": 0, "top_p": 0.95, "min_p": 0.0}
+"""settings by which decoders sample, with values that serve them all"""
+
 
 class Point(NamedTuple):
     """One decoder at one budget."""
@@ -60,13 +63,28 @@ def contrasts(compared: Compared) -> list[Contrast]:
 
 
 def remarks(compared: Compared) -> list[str]:
-    """What decoders say of their answers, each once for a decoder and budget, with how many problems it is said of."""
+    """Whether they draw differently, and what decoders say of their answers, of how many problems at a budget."""
     told: dict[str, int] = {}
     for row in compared.rows:
         if note := row.get("note"):
             key = f"{row['method']} at {row['budget']}: {note}"
             told[key] = told.get(key, 0) + 1
-    return [f"{said} ({count} problems)" for said, count in told.items()]
+    return [*_draws(compared), *(f"{said} ({count} problems)" for said, count in told.items())]
+
+
+def _draws(compared: Compared) -> list[str]:
+    """A sentence where the decoders that sample do so by other settings: they differ in more than their rule."""
+    made = compared.asked.decoders()
+    drawn = {name: one.settings for name, one in made.items() if DRAWS.keys() <= one.settings.keys()}
+    unlike = [key for key in DRAWS if len({settings[key] for settings in drawn.values()}) > 1]
+    if not unlike:
+        return []
+    by: dict[str, list[str]] = {}
+    for name, settings in drawn.items():
+        by.setdefault(", ".join(f"{key} {settings[key]:g}" for key in unlike), []).append(name)
+    told = "; ".join(f"{', '.join(names)}: {values}" for values, names in by.items())
+    remedy = " ".join(f"{key}={DRAWS[key]:g}" for key in unlike)
+    return [f"not drawn alike ({told}); for one way to draw give --settings {remedy}"]
 
 
 def right(rows: Sequence[Row]) -> NDArray[np.float64]:
