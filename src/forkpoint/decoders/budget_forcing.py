@@ -9,7 +9,9 @@ spread (2506.04210: a 1.5B model on GSM8K, 82.2 by itself, 87.3 at best, 70.3 at
 
 Differs from published scripts: tokens are put as ids and never encoded again; every put token is counted.
 Pitfalls  ``length`` counts thinking tokens, its end marker not among them. What a task writes in place of an end, such
-as "Wait", may never have been seen in training; the tiny policy's "no try" was.
+as "Wait", may never have been seen in training; the tiny policy's "no try" was. An end of several tokens counts at its
+first, as in the authors' script, since what the model has read stays read ("yes no try"): where that token also begins
+other text, as "</" of a split "</think>" does, waits are spent on what ends nothing, and ``length`` replaces it too.
 """
 
 from collections.abc import Iterator
