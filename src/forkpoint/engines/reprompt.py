@@ -115,7 +115,10 @@ def engine_policy(
 
 
 def confidence_bar(warmup: Sequence[Written], eta: float = 90.0, *, window: int = 2048, k: int = ENGINE_TOP) -> float:
-    """DeepConf's threshold for later paths: what the surest ``eta`` percent of these reach; k at most 20."""
+    """DeepConf's threshold for later paths: what the surest ``eta`` percent of these reach, give those that answer.
+
+    k at most 20.
+    """
     if not 1 <= k <= ENGINE_TOP or not warmup:
         raise ValueError(f"k={k}, {len(warmup)} warm-up paths: k is 1 to {ENGINE_TOP}, and there must be a path")
     means = [[-sum(top[:k]) / len(top[:k]) for top in one.top] for one in warmup]
