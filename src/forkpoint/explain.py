@@ -119,7 +119,8 @@ def _of(leads: Declared, parts: list[Declared], summary: str = "") -> Facts:
     reads = _union(part.reads for part in parts)
     checked = [_checked(part.name) for part in parts]
     # of several parts the weakest says how far the whole is checked
-    status, checked_by = max(checked, key=lambda one: [*papers.STATUSES, OURS].index(one[0]))
+    status, _ = max(checked, key=lambda one: [*papers.STATUSES, OURS].index(one[0]))
+    checked_by = ", ".join(dict.fromkeys(test for _, test in checked if test))
     return Facts(
         name="+".join(part.name for part in parts),
         summary=summary or leads.summary,
@@ -128,7 +129,7 @@ def _of(leads: Declared, parts: list[Declared], summary: str = "") -> Facts:
         objective=", ".join(leads.uses.get("objectives", ())),
         controllers=_union(part.uses.get("controllers", ()) for part in parts),
         reads=reads,
-        needs_off_policy=all(part.flags.get("needs_off_policy", False) for part in parts),
+        needs_off_policy=any(part.flags.get("needs_off_policy", False) for part in parts),
         reduction=next((part.reduction for part in parts if part.reduction), None),
         rewards=next((tuple(part.flags["rewards"]) for part in parts if part.flags.get("rewards")), ()),
         trainers=tuple(name for name in _trainers() if set(reads) <= filled_by(name)),
@@ -141,9 +142,12 @@ def _of(leads: Declared, parts: list[Declared], summary: str = "") -> Facts:
 
 @cache
 def _checked(name: str) -> tuple[str, str]:
-    """(status, test) of the strongest claim of its papers: of those that name the method where some do."""
+    """(status, test) of the strongest claim of its papers: of those that name the method where some do.
+
+    No claim of a paper speaks for a method of ours that builds on it.
+    """
     part = declared("methods", name)
-    if not part.sources:
+    if not part.sources or part.ours:
         return OURS, ""
     known = [papers.get(source) for source in part.sources if source in papers.names()]
     claims = [claim for paper in known for claim in paper.claim]

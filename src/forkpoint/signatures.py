@@ -35,6 +35,8 @@ class Declared:
     """folder -> its members that the file imports: credit rules, objectives, controllers"""
     passes: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
     """(member that is called, its keyword) -> the setting of this file that goes there"""
+    ours: bool = False
+    """whether that first line says ``(ours``: it builds on its sources and is none of theirs"""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ def read(source: str, name: str, *, builds: str = "Method") -> Declared:
     sources = tuple(dict.fromkeys(ARXIV.findall(first)))
     settings, uses = _defaults(function), _uses(tree, function, builds)
     passes = _passes(function, {member for members in uses.values() for member in members}, settings)
-    return Declared(name, summary, sources, settings, _flags(function, builds), uses, passes)
+    return Declared(name, summary, sources, settings, _flags(function, builds), uses, passes, "(ours" in first)
 
 
 @cache

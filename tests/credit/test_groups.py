@@ -8,8 +8,8 @@ import torch
 from tests.laws.random_steps import random_step
 from tests.laws.thread_ranks import on_ranks
 
-from forkpoint.batch import Plan
-from forkpoint.credit._groups import binary, group_logps, group_rewards, own_logp, with_advantage
+from forkpoint.batch import Plan, StepBatch
+from forkpoint.credit._groups import binary, group_rewards, own_logp, rewards_and_logps, with_advantage
 from forkpoint.methods import build
 
 
@@ -34,14 +34,16 @@ def by_hand(step, values):
 @pytest.mark.parametrize("seed", range(20))
 def test_tables_of_a_step_held_whole(seed):
     step = whole(seed)
-    for found, values in ((group_rewards(step), step.reward), (group_logps(step), own_logp(step))):
+    for found, values in ((group_rewards(step), step.reward), (rewards_and_logps(step)[1], own_logp(step))):
         for row, expected in zip(found.tolist(), by_hand(step, values), strict=True):
             assert row == pytest.approx(expected, rel=0, nan_ok=True)
 
 
 def test_the_hosts_tables_are_taken_as_they_are():
     step = random_step(0)
-    assert torch.equal(group_rewards(step), step.group_reward) and torch.equal(group_logps(step), step.group_logp)
+    assert torch.equal(group_rewards(step), step.group_reward) and torch.equal(
+        rewards_and_logps(step)[1], step.group_logp
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -51,7 +53,7 @@ def test_a_row_that_brings_its_group_along_is_planned_as_in_the_whole(name, seed
     step, method = whole(seed), build(name)
     if method.rewards:
         step = replace(step, reward=(step.reward > 0.4).float())
-    tables = {"group_reward": group_rewards(step), "group_logp": group_logps(step)}
+    tables = {"group_reward": group_rewards(step), "group_logp": rewards_and_logps(step)[1]}
     expected = method.plan(step).advantage
     for row in range(len(step.reward)):
         alone = replace(step, **tables).rows(slice(row, row + 1))
@@ -63,13 +65,13 @@ def test_a_table_that_cannot_be_built_names_the_field(missing, named):
     with pytest.raises(ValueError, match=rf"group_reward is not filled, nor is {named}"):
         group_rewards(replace(whole(0), **{missing: None}))
     with pytest.raises(ValueError, match="group_logp is not filled, nor is group"):
-        group_logps(replace(whole(0), group=None))
+        rewards_and_logps(replace(whole(0), group=None))
 
 
 def test_over_ranks_the_host_must_fill_the_tables():
     def work(ranks):
         step = replace(whole(ranks.index), ranks=ranks)
-        for table in (group_rewards, group_logps):
+        for table in (group_rewards, rewards_and_logps):
             with pytest.raises(ValueError, match="spread over ranks: fill it on each of them"):
                 table(step)
         return group_rewards(replace(step, group_reward=torch.ones(8, 4))).shape
@@ -81,9 +83,9 @@ def test_log_probs_of_a_part_of_a_group_are_refused():
     """The host's rewards tell of completions that this micro-batch lacks: their log-probs are nowhere."""
     step = whole(1)
     filled = replace(step, group_reward=group_rewards(step))
-    assert torch.equal(group_logps(filled).nan_to_num(), group_logps(step).nan_to_num())
+    assert torch.equal(rewards_and_logps(filled)[1].nan_to_num(), rewards_and_logps(step)[1].nan_to_num())
     with pytest.raises(ValueError, match="holds a part of some group: fill group_logp"):
-        group_logps(filled.rows(slice(0, 5)))
+        rewards_and_logps(filled.rows(slice(0, 5)))
 
 
 def test_a_row_without_tokens_has_no_mean_and_masked_tokens_do_not_matter():
@@ -107,3 +109,23 @@ def test_an_advantage_set_twice_is_refused_and_no_verdict_teaches_nothing():
     assert plan.advantage[:, 0].tolist() == [1.0, 0.0, -2.0, 0.0, 3.0]
     with pytest.raises(ValueError, match=r"^it takes the advantage from rewards"):
         with_advantage(step, plan, step.reward, "it")
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2], [2, 0, 1], [2, 1, 0]])
+def test_a_whole_step_may_have_its_rows_in_any_order(order):
+    """The host's rewards stand in an order of their own, which need not be that of the rows."""
+    logp = torch.tensor([[-1.0, -2.0], [-0.5, -0.7], [-3.0, -0.1]])
+    reward = torch.tensor([1.0, 0.0, 1.0])
+    step = StepBatch(
+        logp,
+        logp,
+        torch.ones(3, 2, dtype=torch.bool),
+        torch.tensor([0.5, -1.0, 0.5]),
+        reward=reward,
+        group=torch.zeros(3, dtype=torch.long),
+        group_reward=reward.expand(3, 3),
+    )
+    planned = build("ucpo").plan(step).advantage
+    assert torch.equal(build("ucpo").plan(step.rows(torch.tensor(order))).advantage, planned[order])
+    # of the mean log-probs -1.5 and -1.55 the unlikely one has 1 / (1 + e^-.05) of the inverse mass
+    assert float(planned[2, 0]) == pytest.approx(0.5 * (0.8 + 0.4 * 0.5124974), abs=1e-6)

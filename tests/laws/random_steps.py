@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from forkpoint.batch import StepBatch
+from forkpoint.batch import Plan, StepBatch
+from forkpoint.credit._rule import touched
 
 PER_TOKEN = ("logp", "logp_old", "entropy", "entropy_reference")
 OTHER_TOKENS = ("mask", "label", "tool")
@@ -84,6 +85,11 @@ def small_step(seed, num_rows, num_tokens):
     """A random step of any width, 0 and 1 too."""
     step = random_step(seed, num_rows, num_tokens + 2)
     return replace(step, **{name: getattr(step, name)[:, :num_tokens] for name in (*PER_TOKEN, *OTHER_TOKENS)})
+
+
+def selected(step, plan):
+    """The tokens that a plan marks, removes, re-weights or gives another advantage than their row's."""
+    return step.mask & touched(Plan.neutral(step), plan)
 
 
 def differentiable(step):

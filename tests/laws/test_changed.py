@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_steps import poisoned, random_step
+from random_steps import poisoned, random_step, selected
 
 from forkpoint import catalog
 from forkpoint.batch import Plan
 from forkpoint.methods import Method, build
-from forkpoint.methods._changed import changed, selected
+from forkpoint.methods._changed import changed
 from forkpoint.metrics.clip_share import clip_share
 from forkpoint.objectives.marked_kl import marked_kl
 
@@ -105,9 +105,9 @@ def test_a_new_advantage_a_weight_and_a_mark_are_each_a_selection():
     plan, (row, token) = Plan.neutral(step), random_step(0).mask.nonzero()[0].tolist()
     assert not selected(step, plan).any()
     for part, value in {"advantage": 9.0, "weight": 0.5, "mark": True}.items():
-        touched = getattr(plan, part).clone()
-        touched[row, token] = value
-        assert selected(step, replace(plan, **{part: touched})).nonzero().tolist() == [[row, token]]
+        other = getattr(plan, part).clone()
+        other[row, token] = value
+        assert selected(step, replace(plan, **{part: other})).nonzero().tolist() == [[row, token]]
 
 
 def test_a_removed_token_of_a_row_without_advantage_is_no_change():

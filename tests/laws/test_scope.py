@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_steps import differentiable, padded, poisoned, random_step
+from random_steps import differentiable, padded, poisoned, random_step, selected
 from thread_ranks import on_ranks
 from torch import Tensor
 
@@ -24,7 +24,6 @@ from forkpoint import catalog
 from forkpoint.batch import Plan, Ranks, Rows, StepBatch, Total
 from forkpoint.credit import is_row_local, per_micro_batch
 from forkpoint.methods import Method, build
-from forkpoint.methods._changed import selected
 
 NAMES = [name for name in catalog.names("methods") if build(name).credit]
 """methods that plan"""

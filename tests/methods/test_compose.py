@@ -89,11 +89,39 @@ def test_each_part_of_it_shows(name):
         assert any(not torch.equal(one, other) for one, other in zip(*slopes, strict=True)), names[left_out]
 
 
+def covariance_by_hand(step, advantage):
+    logp, advantage = step.logp.double()[step.mask], advantage.double()[step.mask]
+    values = torch.zeros(step.mask.shape, dtype=torch.float64)
+    values[step.mask] = (logp - logp.mean()) * (advantage - advantage.mean())
+    return values
+
+
+@seeds
+def test_the_covariance_that_selects_is_of_the_advantage_that_is_trained(seed):
+    step = random_step(seed)
+    trained, host = build("hicra").plan(step).advantage, Plan.neutral(step).advantage
+    marks = build("hicra+kl_cov", share=0.2).plan(step).mark
+    least = covariance_by_hand(step, trained)[step.mask].sort(descending=True).values[int(marks.sum()) - 1]
+    assert int(marks.sum()) == max(1, int(0.2 * int(step.mask.sum())))
+    assert torch.equal(marks, step.mask & (covariance_by_hand(step, trained) >= least))
+    assert not torch.equal(marks, build("kl_cov", share=0.2).plan(step).mark), "the host's advantage chooses others"
+    shaped = build("entropy_advantage").plan(step).advantage
+    found = build("entropy_advantage+clip_cov", share=1.0, low=0.1, clip_low=1.0, clip_high=80.0).plan(step)
+    band = covariance_by_hand(step, shaped)
+    assert torch.equal(found.weight == 0, step.mask & (band > 0.1) & (band < 5.0)) and not torch.equal(shaped, host)
+
+
+def test_a_rule_sees_an_advantage_where_the_host_has_none():
+    step = replace(random_step(0), advantage=torch.zeros(len(random_step(0).advantage)))
+    assert not build("kl_cov", share=0.2).plan(step).mark.any()
+    assert build("hicra+kl_cov", share=0.2).plan(step).mark.any()
+
+
 @every_composition
 def test_what_the_whole_declares_is_what_its_parts_do(name):
     joined, parts = build(name), [build(part) for part in name.split("+")]
     assert joined.name == name and set(joined.reads) == {field for part in parts for field in part.reads}
-    assert joined.needs_off_policy == all(part.needs_off_policy for part in parts)
+    assert joined.needs_off_policy == any(part.needs_off_policy for part in parts)
     assert joined.intervenes == any(part.intervenes for part in parts)
     assert set(joined.sets) == {setting for part in parts for setting in part.sets}
     assert len(joined.controllers) == sum(len(part.controllers) for part in parts)

@@ -39,6 +39,8 @@ class Controller:
     aim: Callable[[State, float], Mapping[str, float]] = lambda state, step: {}
     """(state, step) -> what the law then compares its readings with: ``target/READING``, or the edges of a band as
     ``lower/READING`` and ``upper/READING``"""
+    rests: bool = True
+    """whether it may rightly leave its method off, for as long as the reading is where it should be"""
 
 
 class Loop:

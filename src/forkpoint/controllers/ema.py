@@ -24,4 +24,4 @@ def ema(knob: str, reading: str, *, rate: float = 0.3) -> Controller:
         mean = (1 - rate) * state["mean"] + rate * newest if "mean" in state else newest
         return {"mean": mean}, {knob: mean}
 
-    return Controller((knob,), (reading,), law)
+    return Controller((knob,), (reading,), law, rests=False)

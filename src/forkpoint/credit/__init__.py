@@ -12,3 +12,4 @@ from forkpoint.credit._rule import is_row_local as is_row_local
 from forkpoint.credit._rule import is_sharded as is_sharded
 from forkpoint.credit._rule import per_micro_batch as per_micro_batch
 from forkpoint.credit._rule import plans_at as plans_at
+from forkpoint.credit._rule import run_rules as run_rules

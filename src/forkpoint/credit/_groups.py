@@ -33,19 +33,21 @@ def group_rewards(step: StepBatch) -> Float[Tensor, "B G"]:
     return _table(step, step.reward.detach())
 
 
-def group_logps(step: StepBatch) -> Float[Tensor, "B G"]:
-    """Mean log-prob per token of the same completions under the policy that sampled, in the same order, in nats.
+def rewards_and_logps(step: StepBatch) -> tuple[Float[Tensor, "B G"], Float[Tensor, "B G"]]:
+    """Rewards, and mean log-prob per token under the policy that sampled, in nats, of the same completions.
 
-    Where ``group_logp`` is not filled it is the mean of ``logp_old`` over the row's mask, nan for a row without tokens.
+    They stand in one order. Where ``group_logp`` is not filled it is the mean of ``logp_old`` over the row's mask, nan
+    for a row without tokens, and both tables are built from the step: ``group_reward`` has an order of its own.
     Raises ValueError as ``group_rewards`` does, and where ``group_reward`` tells of completions that the step lacks.
     """
     if step.group_logp is not None:
-        return step.group_logp.detach()
-    _check_whole(step, "group_logp", "group")
-    table = _table(step, own_logp(step))
-    if step.group_reward is not None and step.reward is not None:
-        _check_complete(step.group_reward, _table(step, step.reward))
-    return table
+        return group_rewards(step), step.group_logp.detach()
+    _check_whole(step, "group_logp", "reward", "group")
+    assert step.reward is not None
+    rewards = _table(step, step.reward.detach())
+    if step.group_reward is not None:
+        _check_complete(step.group_reward, rewards)
+    return rewards, _table(step, own_logp(step))
 
 
 def own_logp(step: StepBatch) -> Float[Tensor, " B"]:
@@ -76,7 +78,10 @@ def with_advantage(step: StepBatch, plan: Plan, advantage: Float[Tensor, " B"], 
     Raises ValueError where an earlier rule has already changed the advantage, which this one would undo unseen.
     """
     if not torch.equal(plan.advantage.nan_to_num(), Plan.neutral(step).advantage.nan_to_num()):
-        raise ValueError(f"{rule} takes the advantage from rewards and an earlier method has set one: name it first")
+        raise ValueError(
+            f"{rule} takes the advantage from rewards and an earlier method has set one: name it first, "
+            "or drop one where both take it from rewards (of hicra, baseline=host does)"
+        )
     fresh = advantage.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf).to(plan.advantage.dtype)
     return replace(plan, advantage=fresh.unsqueeze(1).expand_as(plan.advantage).clone())
 
@@ -92,10 +97,11 @@ def _check_whole(step: StepBatch, table: str, *needed: str) -> None:
 
 
 def _check_complete(given: Float[Tensor, "B G"], found: Float[Tensor, "B g"]) -> None:
-    """ValueError unless both tables hold the same rewards at the same places; a place of nan may be left out."""
+    """ValueError unless both tables hold the same rewards, in any order; one that is nan may be left out."""
     width = max(given.shape[1], found.shape[1])
     wide, narrow = (torch.nn.functional.pad(t, (0, width - t.shape[1]), value=torch.nan) for t in (given, found))
-    if not torch.equal(wide.nan_to_num(nan=-1e9), narrow.to(wide.dtype).nan_to_num(nan=-1e9)):
+    wide, narrow = (t.to(given.dtype).nan_to_num(nan=-1e9).sort(1).values for t in (wide, narrow))
+    if not torch.equal(wide, narrow):
         raise ValueError("StepBatch.group_logp is not filled and the step holds a part of some group: fill group_logp")
 
 

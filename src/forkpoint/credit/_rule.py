@@ -1,11 +1,14 @@
 """What a credit rule is, and the wrapper that narrows its view."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import Literal, TypeVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from forkpoint.batch import Plan, StepBatch
@@ -22,18 +25,22 @@ At = Literal["update", "rollout"]
 Rule = TypeVar("Rule", bound=CreditRule)
 
 
-def declares(*, sharded: bool = False, at: At = "update", row_local: bool = False) -> Callable[[Rule], Rule]:
+def declares(
+    *, sharded: bool = False, at: At = "update", row_local: bool = False, baseline: bool = False
+) -> Callable[[Rule], Rule]:
     """Says on a rule what a host trainer may save: a gather of the step (``sharded``) or a forward pass (``at``).
 
     ``sharded`` promises that of a step with ``ranks`` the rule plans each rank's rows as it would plan them in the
     whole step. ``row_local`` promises more: it plans each row by that row alone, so it does not matter how a step is
-    cut, and it is sharded. A rule that declares nothing is given whole steps, with today's log-probs.
+    cut, and it is sharded. ``baseline`` says that it takes the advantage from rewards, which may be what the host did.
+    A rule that declares nothing is given whole steps, with today's log-probs.
     """
 
     def mark(rule: Rule) -> Rule:
         setattr(rule, "sharded", sharded or row_local)  # noqa: B010  # a function's type knows no attributes
         setattr(rule, "at", at)  # noqa: B010
         setattr(rule, "row_local", row_local)  # noqa: B010
+        setattr(rule, "baseline", baseline)  # noqa: B010
         return rule
 
     return mark
@@ -47,6 +54,36 @@ def is_sharded(rule: CreditRule) -> bool:
 def is_row_local(rule: CreditRule) -> bool:
     """Whether the rule looks at one row at a time."""
     return getattr(rule, "row_local", False)
+
+
+_touched: ContextVar[Counter[int] | None] = ContextVar("forkpoint_touched", default=None)
+
+
+@contextmanager
+def seeing_touched() -> Generator[Counter[int], None, None]:
+    """How many tokens each credit rule of a method changed in the plans made meanwhile, by its place among them."""
+    seen: Counter[int] = Counter()
+    token = _touched.set(seen)
+    try:
+        yield seen
+    finally:
+        _touched.reset(token)
+
+
+def run_rules(rules: Sequence[CreditRule], step: StepBatch, plan: Plan, key: Key) -> Plan:
+    """The plan after every rule, in order. Who is ``seeing_touched`` is told; a baseline beside other rules is not."""
+    seen = _touched.get()
+    for place, rule in enumerate(rules):
+        before, plan = plan, rule(step, plan, key)
+        if seen is not None and (len(rules) == 1 or not getattr(rule, "baseline", False)):
+            seen[place] += int((step.mask & touched(before, plan)).sum())
+    return plan
+
+
+def touched(before: Plan, after: Plan) -> Bool[Tensor, "B T"]:
+    """Where a plan is another: mark, weight or advantage; nan and nan are the same."""
+    same = (before.advantage == after.advantage) | (before.advantage.isnan() & after.advantage.isnan())
+    return (before.mark != after.mark) | (before.weight != after.weight) | ~same
 
 
 def plans_at(rule: CreditRule) -> At:

@@ -1,6 +1,6 @@
 """Takes the gradient from a random few of the tokens that drain entropy fastest (arXiv:2505.22617, Clip-Cov).
 
-    Cov_i = (log p_i - mean log p) (A_i - mean A),    means over all N tokens of the step
+    Cov_i = (log p_i - mean log p) (A_i - mean A),    means over all N tokens of the step, A as earlier rules left it
 
 Candidates have low < Cov < high and are not clipped already at 1 - clip_low or 1 + clip_high. Of these,
 max(1, floor(share N)) are drawn uniformly without replacement and get weight 0; they stay in the denominator.
@@ -52,7 +52,7 @@ def clip_covariance(
 
     @declares(sharded=True, at=at)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
-        covariance = token_covariance(step, at)
+        covariance = token_covariance(step, at, plan.advantage)
         candidates = step.mask & (low < covariance) & (covariance < high)
         if at == "update":
             candidates &= ~_clipped(step, plan, clip_low, clip_high)

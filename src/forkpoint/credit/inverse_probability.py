@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from forkpoint.batch import Plan, StepBatch
-from forkpoint.credit._groups import binary, group_logps, group_rewards, own_logp, own_rewards
+from forkpoint.credit._groups import binary, own_logp, own_rewards, rewards_and_logps
 from forkpoint.credit._rule import CreditRule, Key, declares
 
 
@@ -30,8 +30,9 @@ def inverse_probability(*, tau: float = 0.2) -> CreditRule:
 
     @declares(row_local=True, at="rollout")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
-        lifted = -group_logps(step).double()
-        right = binary(group_rewards(step), "ucpo") & ~lifted.isnan()
+        rewards, logps = rewards_and_logps(step)
+        lifted = -logps.double()
+        right = binary(rewards, "ucpo") & ~lifted.isnan()
         total = torch.where(right, lifted, -torch.inf).logsumexp(1)
         # the row is one of those it is compared with, so its share is at most 1 but for what the host rounded
         share = (-own_logp(step).double() - total).exp().clamp(max=1)

@@ -1,6 +1,6 @@
 """Marks the tokens whose log-prob and advantage covary most (arXiv:2505.22617, KL-Cov).
 
-    Cov_i = (log p_i - mean log p) (A_i - mean A),    means over all N tokens of the step
+    Cov_i = (log p_i - mean log p) (A_i - mean A),    means over all N tokens of the step, A as earlier rules left it
 
 The top max(1, floor(share N)) tokens are marked; an objective decides what a mark costs. Equal scores go to the smaller
 (row_id, position). Where no token stands out (one answer, no advantage, N = 0) nothing is marked: every covariance is
@@ -38,8 +38,8 @@ def kl_covariance(*, share: float = 2e-3, at: At = "update") -> CreditRule:
 
     @declares(sharded=True, at=at)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
-        covariance = token_covariance(step, at)
-        if not _stands_out(covariance, step, at):
+        covariance = token_covariance(step, at, plan.advantage)
+        if not _stands_out(covariance, plan.advantage, step, at):
             return plan
         num = quota(share, step.mask, step.ranks)
         chosen = top_by_score(covariance, step.mask, num, step.identity, step.ranks)
@@ -48,13 +48,13 @@ def kl_covariance(*, share: float = 2e-3, at: At = "update") -> CreditRule:
     return rule
 
 
-def _stands_out(covariance: Float[Tensor, "B T"], step: StepBatch, at: At) -> bool:
+def _stands_out(covariance: Float[Tensor, "B T"], advantage: Float[Tensor, "B T"], step: StepBatch, at: At) -> bool:
     """Whether the covariances differ by more than rounding: centering leaves noise of about 1e-16 |log p| |A|.
 
     False where one of them is nan: then all are, and there is no order to choose by.
     """
-    inside, logp, advantage = covariance[step.mask], logp_at(step, at)[step.mask], step.advantage[step.mask.any(dim=1)]
-    spans = torch.stack([_largest(values) for values in (inside, -inside, logp.abs(), advantage.abs())])
+    inside, logp, own = covariance[step.mask], logp_at(step, at)[step.mask], advantage[step.mask]
+    spans = torch.stack([_largest(values) for values in (inside, -inside, logp.abs(), own.abs())])
     # gathered and not reduced: a reduction over processes may lose a nan
     top, bottom, logp_span, advantage_span = map(float, (step.ranks or ALONE).gather(spans).amax(0))
     return top + bottom > 1e-12 * logp_span * advantage_span

@@ -1,7 +1,7 @@
 """Which tokens a method treated differently from plain policy gradient: what it did, not what it was asked to do.
 
 A method can do nothing without any error: every ratio is 1, a band holds no token, a penalty has no gradient where it
-starts. Both functions look at tensors alone, run no model and draw nothing.
+starts. This looks at tensors alone, runs no model and draws nothing.
 """
 
 from typing import NamedTuple
@@ -41,19 +41,6 @@ def changed(method: Method, step: StepBatch, plan: Plan) -> Bool[Tensor, "B T"]:
     plain = _weights(_PLAIN, step, Plan.neutral(step))
     moved = ~torch.isclose(ours.logp, plain.logp, rtol=1e-9, atol=0.0) | (ours.entropy != 0)
     return step.mask & moved & ~plain.logp.isnan()
-
-
-def selected(step: StepBatch, plan: Plan) -> Bool[Tensor, "B T"]:
-    """The tokens that a plan marks, removes, re-weights or gives another advantage than their row's.
-
-    >>> step = StepBatch(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1))
-    >>> plan = Plan.neutral(step)
-    >>> selected(step, Plan(plan.advantage, torch.tensor([[1.0, 0.0]]), plan.mark))
-    tensor([[False,  True]])
-    """
-    own = step.advantage.unsqueeze(1).expand_as(plan.advantage)
-    credited = (plan.advantage != own) & ~(plan.advantage.isnan() & own.isnan())
-    return step.mask & (plan.mark | (plan.weight != 1) | credited)
 
 
 def _weights(objective: Objective, step: StepBatch, plan: Plan) -> _Weights:

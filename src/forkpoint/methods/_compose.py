@@ -34,8 +34,8 @@ def compose(*parts: Method) -> Method:
         credit=tuple(chain(*(part.credit for part in parts))),
         objective=leads.objective,
         reads=_union(part.reads for part in parts),
-        # what acts on-policy in one part makes the whole act
-        needs_off_policy=all(part.needs_off_policy for part in parts),
+        # a part that does nothing is one that was asked for in vain
+        needs_off_policy=any(part.needs_off_policy for part in parts),
         intervenes=any(part.intervenes for part in parts),
         sets=_union(part.sets for part in parts),
         controllers=tuple(

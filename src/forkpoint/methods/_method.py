@@ -14,7 +14,7 @@ from torch import Tensor
 from forkpoint import catalog
 from forkpoint.batch import Plan, Reduce, Reduction, Rows, StepBatch, Total
 from forkpoint.controllers import Controller
-from forkpoint.credit import At, CreditRule, Key, is_sharded, plans_at
+from forkpoint.credit import At, CreditRule, Key, is_sharded, plans_at, run_rules
 from forkpoint.objectives import Objective
 from forkpoint.settings import like_defaults, refuse_unknown
 
@@ -89,10 +89,7 @@ class Method:
             return self.with_knobs(**knobs).plan(step, key=key)
         if step.ranks is not None and not self.sharded:
             raise ValueError(f"{self!r} plans steps held whole: gather the rows of all ranks first")
-        plan = Plan.neutral(step)
-        for rule in self.credit:
-            plan = rule(step, plan, key)
-        return plan
+        return run_rules(self.credit, step, Plan.neutral(step), key)
 
     def loss(
         self, rows: Rows, plan: Plan, total: Total | Reduce, knobs: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""A spending plan for entropy: from where the run starts to ``end`` nats at step ``steps`` (after arXiv:2505.22617).
+"""A spending plan for entropy: from where the run starts to ``end`` nats at step ``steps`` (ours, on arXiv:2505.22617).
 
     weight 1 - tilt where (log p + H) A > 0 (drains entropy) and 1 + tilt where it is < 0 (feeds it)
     tilt = gain (target(step) - H) + integral_gain sum of earlier errors, clamped to [-1, 1]

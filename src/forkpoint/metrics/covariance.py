@@ -80,8 +80,12 @@ def covariance(step: StepBatch, at: Literal["update", "rollout"] = "update") -> 
     return Comoment.of(chosen(logp_at(step, at), step.mask), token_advantage(step))
 
 
-def token_covariance(step: StepBatch, at: Literal["update", "rollout"] = "update") -> Float[Tensor, "B T"]:
+def token_covariance(
+    step: StepBatch, at: Literal["update", "rollout"] = "update", advantage: Float[Tensor, "B T"] | None = None
+) -> Float[Tensor, "B T"]:
     """(log pi(y) - mean log pi) (A - mean A) of each token, in float64; 0 outside the mask.
+
+    A is the host's, or ``advantage``, a token's own: that of a plan, where an earlier rule has changed it.
 
     The means run over the chosen tokens of the whole step, those of other ranks too: within one row A - mean A would be
     0 for every token. Its sum over chosen tokens, divided by their number, is ``covariance(step, at).value``.
@@ -92,9 +96,11 @@ def token_covariance(step: StepBatch, at: Literal["update", "rollout"] = "update
     tensor([[2.0000, 0.0000],
             [0.5000, 0.5000]], dtype=torch.float64)
     """
-    moments = covariance(step, at).over(step.ranks)
-    logp, advantage = logp_at(step, at).detach().double(), step.advantage.detach().double().unsqueeze(1)
-    return torch.where(step.mask, (logp - moments.mean_x) * (advantage - moments.mean_y), 0.0)
+    logp = logp_at(step, at)
+    own = step.advantage.unsqueeze(1).expand_as(logp) if advantage is None else advantage
+    moments = Comoment.of(chosen(logp, step.mask), chosen(own, step.mask)).over(step.ranks)
+    spread = (logp.detach().double() - moments.mean_x) * (own.detach().double() - moments.mean_y)
+    return torch.where(step.mask, spread, 0.0)
 
 
 def check_at(at: str) -> None:

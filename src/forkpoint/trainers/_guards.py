@@ -1,7 +1,7 @@
 """Guards of a trainer's step that need more than one ``StepBatch``: the method, its plan, or the reward functions.
 
     guard/changed_share     tokens whose gradient weight the method changed / the step's tokens
-    guard/empty_selection   1 where a method with credit rules selected no token of the whole step
+    guard/empty_selection   1 where a credit rule of the method changed no token of the whole step
     guard/sign_flips        tokens that the plan pushes against the host's advantage / tokens with an advantage
     guard/draws_short       tokens that the plan's choices asked for and did not find / tokens asked for
     guard/controller_held   readings in a row that a controller could not use
@@ -12,6 +12,7 @@ They read what passes by: no model is run, nothing is drawn.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +24,7 @@ from forkpoint import alarms
 from forkpoint.batch import Definition, Mean, Mergeable, Plan, StepBatch
 from forkpoint.credit._select import Draw
 from forkpoint.methods import Method
-from forkpoint.methods._changed import changed, selected
+from forkpoint.methods._changed import changed
 from forkpoint.metrics.dead_groups import dead_groups
 from forkpoint.metrics.duplicate_groups import duplicate_groups
 
@@ -39,7 +40,8 @@ DEFINITIONS = (
     ),
     Definition(
         "guard/empty_selection",
-        "1 where the plan marked, removed and re-weighted no token, else 0; for methods with credit rules",
+        "1 where some credit rule of the method marked no token and changed no weight and no advantage, else 0; a "
+        "baseline beside other rules, which may be the host's own, is not asked",
         "over the whole step, all micro-batches and processes",
         "1 or 0",
     ),
@@ -91,20 +93,24 @@ DEFINITIONS = (
 
 
 class Empty(NamedTuple):
-    """Whether nothing was selected, over parts: 1 or 0. An empty part does not make an empty whole.
+    """Whether some rule changed nothing, over parts: 1 or 0. An empty part does not make an empty whole.
 
-    >>> Empty(0).value, (Empty(0) + Empty(3)).value
+    >>> Empty(Counter({0: 5, 1: 0})).value, (Empty(Counter({0: 5, 1: 0})) + Empty(Counter({0: 0, 1: 3}))).value
     (1.0, 0.0)
     """
 
-    num_selected: int
+    tokens: Counter[int]
+    """that each rule changed, by its place"""
 
     def __add__(self, other: "Empty") -> "Empty":  # type: ignore[override]  # a tuple's + would concatenate
-        return Empty(self.num_selected + other.num_selected)
+        # a Counter's own + drops what is 0
+        return Empty(
+            Counter({place: self.tokens[place] + other.tokens[place] for place in {*self.tokens, *other.tokens}})
+        )
 
     @property
     def value(self) -> float:
-        return float(self.num_selected == 0)
+        return float(0 in self.tokens.values())
 
 
 def plan_guards(step: StepBatch, plan: Plan, method: Method) -> dict[str, Mergeable]:
@@ -113,9 +119,17 @@ def plan_guards(step: StepBatch, plan: Plan, method: Method) -> dict[str, Mergea
         "guard/changed_share": Mean(float(changed(method, step, plan).sum()), float(step.mask.sum()))
     }
     if method.credit:
-        found["guard/empty_selection"] = Empty(int(selected(step, plan).sum()))
         found["guard/sign_flips"] = sign_flips(step, plan)
     return found
+
+
+def touch_guards(seen: Counter[int]) -> dict[str, Mergeable]:
+    """Whether a rule changed no token; nothing where no plan was made.
+
+    >>> touch_guards(Counter({0: 0}))["guard/empty_selection"].value, touch_guards(Counter())
+    (1.0, {})
+    """
+    return {"guard/empty_selection": Empty(Counter(seen))} if seen else {}
 
 
 def sign_flips(step: StepBatch, plan: Plan) -> Mean:

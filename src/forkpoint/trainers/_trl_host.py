@@ -53,17 +53,22 @@ def check_host(trainer: Any) -> None:
 
 
 def is_off_policy(args: Any) -> bool:
-    """Whether TRL keeps the log-probs of the policy that sampled, so that ratios can differ from one."""
-    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0 or bool(
-        args.use_vllm and args.vllm_importance_sampling_correction
-    )
+    """Whether a rollout has more than one update, so that ratios can differ from one.
+
+    With vLLM too: TRL takes the old log-probs from its own model, and weighs by the engine's apart from the ratio.
+    """
+    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+
+
+def _asked_in_vain(method: Any) -> str:
+    return f"{method.name}: a part of it does" if "+" in method.name else f"{method.name} does"
 
 
 def check_settings(args: Any, method: Any) -> None:
     """Refuse a method that would do nothing here, or whose settings contradict the trainer's."""
     if method.needs_off_policy and not is_off_policy(args):
         raise HostError(
-            f"{method.name} does nothing when every ratio is 1, and this run makes one update per rollout: "
+            f"{_asked_in_vain(method)} nothing when every ratio is 1, and this run makes one update per rollout: "
             "set num_iterations=2 (forkpoint train --updates-per-rollout 2), or steps_per_generation above "
             "gradient_accumulation_steps"
         )

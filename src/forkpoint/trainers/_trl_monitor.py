@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import TrainerCallback
 
 from forkpoint.alarms import Alarm, Watch
 from forkpoint.batch import Mean, Plan, StepBatch
+from forkpoint.credit._rule import seeing_touched
 from forkpoint.credit._select import Draw, seeing_draws
 from forkpoint.metrics import measure
 from forkpoint.record.checkpoints import step_of
@@ -34,6 +36,7 @@ from forkpoint.trainers._guards import (
     plan_guards,
     range_guards,
     sound,
+    touch_guards,
 )
 from forkpoint.trainers._readings import Readings, everywhere, gathered, merge
 from forkpoint.trainers._trackers import Trackers
@@ -72,6 +75,7 @@ class Monitor(TrainerCallback):
         self.writer: RunWriter | None = None
         self.failed = False
         self.draws: list[Draw] = []
+        self.touched: Counter[int] = Counter()
         self.checkpoints = Checkpoints(trainer, self, place)
 
     def prepare(
@@ -97,8 +101,7 @@ class Monitor(TrainerCallback):
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
         samples = self.evaluation.samples if self.evaluation is not None else 0
         self.overwrite, self.resume = overwrite, resume
-        # a controller may rightly leave its method off for as long as the reading is where it should be
-        controlled = method is not None and bool(method.controllers)
+        controlled = method is not None and any(controller.rests for controller in method.controllers)
         acts = about["intervenes"] or bool(method is not None and method.credit)
         self.alarms = Watch(acts=acts and not controlled)
         self.header: dict[str, Any] = {
@@ -176,7 +179,10 @@ class Monitor(TrainerCallback):
             # a training of this trainer may have broken off within a step
             self.readings, self.pending, self.failed = {}, None, False
             self._open(checkpoint)
-            with self.writer if self.writer is not None else contextlib.nullcontext(), seeing_draws() as self.draws:
+            with contextlib.ExitStack() as within:
+                if self.writer is not None:
+                    within.enter_context(self.writer)
+                self.draws, self.touched = within.enter_context(seeing_draws()), within.enter_context(seeing_touched())
                 try:
                     return original(checkpoint, *args, **kwargs)
                 except NothingLeft:
@@ -264,8 +270,9 @@ class Monitor(TrainerCallback):
             merge(
                 self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_control.method)
             )
-        merge(self.readings, draw_guards(self.draws))
+        merge(self.readings, draw_guards(self.draws) | touch_guards(self.touched))
         self.draws.clear()
+        self.touched.clear()
         if self.awaited and step.row_id is not None:
             self._write_rollouts(step, plan)
 
