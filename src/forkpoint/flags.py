@@ -37,6 +37,7 @@ def bind(verb: Callable[..., int], words: list[str]) -> Callable[[], int] | None
     ValueError: Unrecognized options: --jsn; did you mean --json? see forkpoint ls --help
     """
     takes_config = any(p.annotation is RunFlags for p in inspect.signature(verb).parameters.values())
+    words = _gathered(words)
     path = _config_named(words) if takes_config else ""
     base = read_config(path) if path else RunConfig()
     errors = io.StringIO()
@@ -80,6 +81,25 @@ def _config_named(words: list[str]) -> str:
         if word == "--config" or word.startswith("--config="):
             named = word.partition("=")[2] or following
     return named
+
+
+def _gathered(words: list[str]) -> list[str]:
+    """The pairs of every ``--settings`` after one of them, where the last would win alone.
+
+    >>> _gathered(["--settings", "share=0.1", "--seed", "1", "--settings", "coef=2"])
+    ['--seed', '1', '--settings', 'share=0.1', 'coef=2']
+    """
+    if words.count("--settings") < 2:
+        return words
+    rest: list[str] = []
+    pairs: list[str] = []
+    into = rest
+    for word in words:
+        if word.startswith("--"):
+            into = pairs if word == "--settings" else rest
+        if word != "--settings":
+            into.append(word)
+    return [*rest, "--settings", *pairs]
 
 
 def _settings_as_pairs(base: dict[str, float | str]) -> tyro.constructors.ConstructorRegistry:

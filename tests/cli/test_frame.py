@@ -44,6 +44,12 @@ def test_every_verb_and_every_flag_is_explained(verb: str, forkpoint_: Forkpoint
     assert explained == own
 
 
+def test_pairs_after_every_settings_count(forkpoint_: Forkpoint):
+    words = "--method hicra --settings alpha=0 --seed 3 --settings baseline=host --print-config"
+    told = forkpoint_("train", *words.split()).out
+    assert "alpha: 0" in told and "baseline: host" in told and "seed: 3" in told
+
+
 def test_the_version_is_the_package_s(forkpoint_: Forkpoint):
     assert forkpoint_("--version").out == f"forkpoint {forkpoint.__version__}\n"
 
