@@ -31,8 +31,17 @@ def one_line(error: BaseException) -> str:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        ("--fail-if guard/chnaged_share<=0", "no column 'guard/chnaged_share'; did you mean 'guard/changed_share'?"),
         ("--method kl_vov", "no 'kl_vov' in methods; did you mean 'kl_cov'?"),
         ("--method kl_cov --settings shar=0.002", "kl_cov has no setting 'shar'; did you mean 'share'?"),
+        (
+            "--method kl_cov --settings share=0.2%",
+            "share='0.2%': it must be a finite number; a share is a fraction, 0.2 % is 0.002",
+        ),
+        (
+            "--method aepo --settings share=25",
+            "share=25.0: it is a fraction of the rollout's groups, from 0 to 1; 25 % is 0.25",
+        ),
         (
             "--method kl_cov --settings share=20",
             "kl_cov: share=20.0: it is a fraction of the step's tokens, from 0 to 1",
@@ -43,6 +52,10 @@ def one_line(error: BaseException) -> str:
         ("--method clip_cov --settings low=9", "clip_cov: low=9.0, high=5.0: the covariance band is empty"),
         ("--method grpo --settings clip_low=2", "grpo: clip_low=2.0: the ratio is clipped at 1 - clip_low"),
         ("--method kl_cov --updates-per-rollout 1", "kl_cov does nothing when every ratio is 1"),
+        (
+            "--method hicra+kl_cov --updates-per-rollout 1",
+            "hicra+kl_cov: a part of it does nothing when every ratio is 1",
+        ),
         ("--method grpo+kl_cov", "grpo+kl_cov: grpo and kl_cov each bring an objective and a step has one loss"),
         ("--method hicra+kl_vov", "no 'kl_vov' in methods; did you mean 'kl_cov'?"),
         ("--method kl_cov+kl_cov", "kl_cov+kl_cov: name two different methods or more"),

@@ -83,9 +83,12 @@ def train(
         remedy = "go on with it with --resume, replace it with --overwrite, or choose another --out"
         raise ValueError(f"{run.folder}: holds a run already; {remedy}")
     from forkpoint import alarms, gates, progress
+    from forkpoint.recipes.train import known_columns
     from forkpoint.recipes.train import train as run_training
 
     asked = [gates.parse(gate) for gate in fail_if]  # before the run: a misspelt one must not cost it
+    if asked:
+        gates.check_spelling(asked, known_columns(run))
 
     # for module:function names; an installed script does not see the folder it is called in. Last: it shadows nothing
     sys.path.append(str(Path.cwd()))

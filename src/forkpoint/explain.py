@@ -84,8 +84,8 @@ def lines(found: Facts) -> list[tuple[str, str]]:
     return [
         ("credit rules", ", ".join(found.plans) or "none"),
         ("objective", found.objective),
-        ("controllers", ", ".join(found.controllers) or "none"),
-        ("reads", ", ".join(found.reads) or "nothing beyond log-probs and advantages"),
+        ("controllers", ", ".join(found.controllers) + ", on columns of the record" if found.controllers else "none"),
+        ("reads", ", ".join(found.reads) or "nothing of a step beyond log-probs and advantages"),
         ("on-policy", "does nothing: needs ratios other than 1" if found.needs_off_policy else "acts"),
         ("average", (found.reduction or "the trainer's").replace("_", " ")),
         ("rewards", " and ".join(f"{reward:g}" for reward in found.rewards) + " only" if found.rewards else "any"),

@@ -4,6 +4,7 @@ import math
 import operator
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from forkpoint import catalog
@@ -64,6 +65,23 @@ def parse(text: str) -> Gate:
             'or "entropy/full<0.05 for 10" for its last ten values'
         )
     return gate
+
+
+def check_spelling(asked: Sequence[Gate], known: Sequence[str]) -> None:
+    """ValueError for a key that is nearly one of the ``known`` columns, and neither it nor that of a role.
+
+    Other keys pass: what a run will count, such as formats and pass@k, is known when it is done.
+
+    >>> check_spelling([parse("guard/changed_share<=0"), parse("format/odd>0.5")], ["guard/changed_share"])
+    >>> check_spelling([parse("guard/chnaged_share<=0")], ["guard/changed_share"])
+    Traceback (most recent call last):
+    ValueError: --fail-if guard/chnaged_share<=0: no column 'guard/chnaged_share'; did you mean 'guard/changed_share'?
+    """
+    for gate in asked:
+        if any(gate.key == key or gate.key.startswith(f"{key}/") for key in known):
+            continue
+        for near in get_close_matches(gate.key, known, n=1, cutoff=0.9):
+            raise ValueError(f"--fail-if {gate}: no column {gate.key!r}; did you mean {near!r}?")
 
 
 def tripped(gate: Gate, run: Any) -> str:

@@ -33,7 +33,8 @@ def _like(parameter: inspect.Parameter, value: object) -> object:
     if isinstance(default, bool) or not isinstance(default, int | float):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError(f"{name}={value!r}: it must be a finite number")
+        unit = "; a share is a fraction, 0.2 % is 0.002" if str(value).endswith("%") else ""
+        raise ValueError(f"{name}={value!r}: it must be a finite number{unit}")
     if isinstance(default, int) and float(value) != int(value):
         raise ValueError(f"{name}={value!r}: it must be a whole number")
     return int(value) if isinstance(default, int) else float(value)

@@ -224,6 +224,16 @@ def in_dtype(step, dtype):
 
 
 @every_method
+def test_a_token_that_the_policy_has_lost_leaves_gradients_finite(name):
+    """A log-prob of -inf, as of a logit that is masked out since it was sampled."""
+    step = random_step(0)
+    logp, (row, token) = step.logp.clone(), step.mask.nonzero()[0].tolist()
+    logp[row, token] = -torch.inf
+    _, *slopes = gradients(lively(name), replace(step, logp=logp))
+    assert all(slope.isfinite().all() for slope in slopes) and any(slope.any() for slope in slopes)
+
+
+@every_method
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (1, 1)])
 def test_a_step_without_tokens_costs_nothing(name, shape):
     loss, by_logp, by_entropy = gradients(lively(name), replace(without_tokens(shape), advantage=torch.ones(shape[0])))

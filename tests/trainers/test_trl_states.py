@@ -19,7 +19,7 @@ from forkpoint.record.read import open_run
 from forkpoint.strategic_grams import StrategicGrams
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._trl_host import HostError
-from forkpoint.trainers.trl import labeled_by_grams, manage, watch
+from forkpoint.trainers.trl import forks_by_reference, labeled_by_grams, manage, watch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 RANKS = ("rank/effective", "rank/velocity", "rank/acceleration", "rank/null", "rank/over_null")
@@ -189,6 +189,27 @@ def test_grams_label_for_a_method_that_reads_roles(train):
     train(manage(GRPOTrainer, method=method, labels=label), max_steps=2)
     assert {int(value) for one in seen for value in one.unique()} == {Label.OTHER, Label.EXECUTION, Label.PLANNING}
     assert 0 < label.share < 0.2
+
+
+@pytest.mark.parametrize("by", [{"threshold": 0.3}, {"share": 0.2}])
+def test_forks_of_a_frozen_reference_are_labels_for_a_method_that_reads_roles(train, by):
+    seen = []
+
+    @declares(row_local=True)
+    def spy(step, plan, key):
+        seen.append(step)
+        return plan
+
+    method = Method((spy,), grpo().objective, reads=("label",), name="spy")
+    labels = forks_by_reference(**by)
+    train(manage(GRPOTrainer, method=method, labels=labels, reference="tiny"), max_steps=1, num_iterations=1)
+    (step,) = seen
+    entropies = step.entropy_reference[step.mask]
+    least = 0.3 if "threshold" in by else float(entropies.sort(descending=True).values[-(-len(entropies) // 5) - 1])
+    assert torch.equal(step.label == Label.FORK, step.mask & (step.entropy_reference >= least))
+    assert torch.equal(step.label == Label.OTHER, ~step.mask) and (step.label == Label.FORK).any()
+    with pytest.raises(HostError, match=r"spy reads a frozen policy's entropy: give manage.*reference=model"):
+        train(manage(GRPOTrainer, method=method, labels=labels))
 
 
 def test_peft_and_wrappers_are_looked_through():

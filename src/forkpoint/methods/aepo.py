@@ -54,7 +54,8 @@ def aepo(
     """
     demand(0.01, 100.0, temperature=temperature, hot=hot, cold=cold)
     demand(0.0, target=target)
-    demand(0.0, 1.0, share=share)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share}: it is a fraction of the rollout's groups, from 0 to 1; 25 % is 0.25")
     values = {"below": hot, "inside": hot, "above": cold}
     return Method(
         (shifted_reward(coef=coef, threshold=threshold),),

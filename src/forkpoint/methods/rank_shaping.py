@@ -12,7 +12,8 @@ Settings of the paper  gain 2, kappa 2, weight 1, rate 0.3, prefixes 40 tokens a
 the authors' launch script. Velocity needs two prefixes of an answer and acceleration three: shorten ``stride`` for
 short answers.
 Differs from the authors' code: the bonus shapes the advantage of every token of the answer and is never added to the
-reward as well; an average begins at its first reading instead of at 0, and before that nothing is shaped.
+reward as well; an average begins at its first reading instead of at 0, and before that nothing is shaped; the rank, as
+velocity and acceleration there, is of the last 512 tokens, where theirs is of all.
 Pitfalls  Effective rank grows with the length of an answer whatever it says, so this rewards length: read it beside
 the rank of independent states of the same shape. "Exploration" and "exploitation" are the authors' names for rank and
 velocity. The first step of a run is plain policy gradient, and so is a step whose answers are too short for a rank.

@@ -22,6 +22,13 @@ from forkpoint.tasks import Task
 from forkpoint.verify import score
 
 
+def known_columns(config: RunConfig) -> list[str]:
+    """The columns that a run is sure to state, before it is begun; those of roles, formats and knobs come later."""
+    from forkpoint.trainers._columns import stated
+
+    return list(stated(config.temperature, config.eval_samples))
+
+
 def train(config: RunConfig, *, show: Show | None = None, tell: Callable[[str], None] | None = None) -> Path:
     """Run it and return the run folder.
 

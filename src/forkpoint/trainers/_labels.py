@@ -1,15 +1,17 @@
 """Who says what a token is: labels fixed when a completion is written, for methods that read roles."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from forkpoint import catalog, roles
+from forkpoint.batch import StepBatch
 from forkpoint.labels import Label
 from forkpoint.methods import Method
+from forkpoint.roles.reference_fork import reference_fork
 from forkpoint.strategic_grams import StrategicGrams
 from forkpoint.tasks import Task
 from forkpoint.trainers._evaluation import label_tokens
@@ -58,6 +60,27 @@ class labeled_by_grams:
             labels[row, chosen] = torch.tensor([int(label) for label in found], dtype=torch.long)
             self.tokens, self.planning = self.tokens + len(found), self.planning + found.count(Label.PLANNING)
         return labels.to(mask.device)
+
+
+class forks_by_reference(NamedTuple):
+    """FORK where a frozen reference policy's entropy is high, EXECUTION for the rest: labels for any task.
+
+    By ``threshold`` in nats, or by ``share``: the top of the rollout's tokens, on each process its own. ``manage(...,
+    reference=model)`` names the policy.
+
+    >>> entropy, mask = torch.tensor([[0.1, 0.7, 0.9, 2.0]]), torch.tensor([[True, True, True, False]])
+    >>> forks_by_reference().label(entropy, mask), forks_by_reference(share=0.3).label(entropy, mask)
+    (tensor([[2, 1, 1, 0]]), tensor([[2, 2, 1, 0]]))
+    """
+
+    threshold: float = 0.672
+    share: float | None = None
+
+    def label(self, entropy: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+        unknown = torch.zeros_like(entropy)
+        step = StepBatch(unknown, unknown, mask, unknown[:, 0], entropy_reference=entropy)
+        forks = reference_fork(step, self.threshold, self.share)
+        return mask * torch.where(forks, Label.FORK, Label.EXECUTION)
 
 
 def gram_labels(grams: StrategicGrams, tokenizer: Any, ids: Sequence[int]) -> list[Label]:

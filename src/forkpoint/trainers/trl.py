@@ -20,7 +20,14 @@ from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
 from forkpoint.tasks import Task
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._guards import OnAlarm
-from forkpoint.trainers._labels import Labeler, labeled_by, labeled_by_grams, reads_labels, reads_reference
+from forkpoint.trainers._labels import (
+    Labeler,
+    forks_by_reference,
+    labeled_by,
+    labeled_by_grams,
+    reads_labels,
+    reads_reference,
+)
 from forkpoint.trainers._trl_control import Control
 from forkpoint.trainers._trl_monitor import Evaluation, Monitor
 from forkpoint.trainers._trl_resume import last_complete
@@ -28,7 +35,7 @@ from forkpoint.trainers._trl_shift import Shifted
 from forkpoint.trainers._trl_states import add_reference, note_reference, note_states, with_rank
 from forkpoint.trainers._trl_step import Planner, Scope, pieces, sees_whole_step
 
-__all__ = ["Evaluation", "labeled_by_grams", "last_complete", "manage", "watch"]
+__all__ = ["Evaluation", "forks_by_reference", "labeled_by_grams", "last_complete", "manage", "watch"]
 
 
 def watch(
@@ -110,7 +117,7 @@ def manage(
     *,
     method: str | Method = "grpo",
     scope: Scope = "step",
-    labels: Labeler | Task | None = None,
+    labels: Labeler | Task | forks_by_reference | None = None,
     reference: Any = None,
     **settings: float | str,
 ) -> Any:
@@ -125,8 +132,8 @@ def manage(
         trainer_class: ``GRPOTrainer`` or your own subclass of it.
         method: a method's name, ``"module:function"``, or a ``Method``.
         scope: ``micro_batch`` selects inside each micro-batch, as the published code does; for comparison.
-        labels: what tells the roles of tokens, for methods that read them: a task, or
-            ``(prompts, token_ids, mask, tokenizer) -> labels``.
+        labels: what tells the roles of tokens, for methods that read them: a task, ``labeled_by_grams``,
+            ``forks_by_reference`` or ``(prompts, token_ids, mask, tokenizer) -> labels``.
         reference: a frozen policy, or the name of one, for methods that read its entropy.
         settings: the method's settings where they differ from the paper's.
 
@@ -134,6 +141,7 @@ def manage(
     that contradicts the method.
     """
     chosen = build(method, **settings) if isinstance(method, str) else method.with_knobs(**settings)
+    forks = labels if isinstance(labels, forks_by_reference) and reads_labels(chosen) else None
 
     class Managed(host.NumbersRows, trainer_class):
         forkpoint_method = chosen
@@ -148,12 +156,13 @@ def manage(
                 if labels is None:
                     remedy = "give manage(..., labels=task), or a function that labels"
                     raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
-                self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
+                if forks is None:
+                    self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
             if "rank" in chosen.reads:
                 note_states(self, chosen.rank_stride)
             if reference is not None:
                 note_reference(self, reference)
-            elif reads_reference(chosen):
+            elif forks is not None or reads_reference(chosen):
                 said = f"{chosen.name} reads a frozen policy's entropy: give manage(..., reference=model)"
                 raise host.HostError(said)
             if self.beta != 0.0:
@@ -170,7 +179,13 @@ def manage(
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             batch = super()._generate_and_score_completions(inputs)
-            return add_reference(self, batch) if self.model.training else batch
+            if not self.model.training:
+                return batch
+            batch = add_reference(self, batch)
+            if forks is not None:
+                mask = host.completion_mask(batch).bool()
+                batch["forkpoint_label"] = forks.label(batch["forkpoint_entropy_reference"], mask)
+            return batch
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
