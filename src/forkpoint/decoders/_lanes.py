@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from forkpoint.decoders._policy import Policy
+from forkpoint.policies.padding import left_padded, places, takes_places
 
 WIDE = 64
 """ids of a mixture above which their embeddings are read once for all rows, as rows by ids by width would not fit"""
@@ -35,12 +36,12 @@ class Lanes:
         self._device = policy.model.device
         taken = signature(policy.model.forward).parameters
         self._fixed: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
-        self._places = "position_ids" in taken
+        self._places = takes_places(policy.model)
         place = {tuple(prompt): i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-        ids, self._seen = self._padded(list(place))
+        ids, self._seen = (part.to(self._device) for part in left_padded(list(place), policy.ends[0]))
         self._cache: Any = None
         with torch.no_grad():
-            self._forward(input_ids=ids, position_ids=(self._seen.cumsum(-1) - 1).clamp(min=0))
+            self._forward(input_ids=ids, position_ids=places(self._seen))
         rows = [place[tuple(prompt)] for prompt, copy in zip(prompts, copies, strict=True) for _ in range(copy)]
         if rows != list(range(len(place))):
             self.pick(rows)
@@ -77,13 +78,6 @@ class Lanes:
         chosen = torch.as_tensor(rows, device=self._device, dtype=torch.long)
         self._cache.reorder_cache(chosen)
         self._seen, self.logits = self._seen[chosen], self.logits[chosen]
-
-    def _padded(self, prompts: list[tuple[int, ...]]) -> tuple[Int[Tensor, "M P"], Int[Tensor, "M P"]]:
-        width = max(map(len, prompts))
-        fill = self._policy.ends[0]  # behind the mask, so that any id will do
-        ids = torch.tensor([[fill] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        seen = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        return ids.to(self._device), seen.to(self._device)
 
     def _forward(self, *, position_ids: Int[Tensor, "N T"], **inputs: Tensor) -> None:
         if self._places:

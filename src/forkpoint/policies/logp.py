@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from forkpoint.metrics.entropy_full import token_entropy
+from forkpoint.policies.padding import places, takes_places
 from forkpoint.policies.sample import Sampled
 
 LOGITS_AT_ONCE = 2**26
@@ -24,12 +25,15 @@ def token_logp(model: Any, drawn: Sampled, temperature: float) -> tuple[Float[Te
     attention = torch.cat([drawn.prompt_mask, drawn.mask.long()], dim=1)
     start, length = drawn.prompt_ids.shape[1], drawn.ids.shape[1]
     rows = max(1, LOGITS_AT_ONCE // (ids.shape[1] * model.config.get_text_config().vocab_size))
+    # a model with absolute positions would else count the padding, which drawing did not
+    inputs = {"input_ids": ids, "attention_mask": attention}
+    inputs |= {"position_ids": places(attention)} if takes_places(model) else {}
     was_training = model.training
     model.eval()
     logps, entropies = [], []
     for i in range(0, len(ids), rows):
         part = slice(i, i + rows)
-        logits = model(input_ids=ids[part], attention_mask=attention[part]).logits[:, start - 1 : -1].float()
+        logits = model(**{name: tensor[part] for name, tensor in inputs.items()}).logits[:, start - 1 : -1].float()
         logits = logits / temperature
         logps.append(logits.log_softmax(-1).gather(-1, drawn.ids[part, :, None]).squeeze(-1))
         entropies.append(token_entropy(logits))
