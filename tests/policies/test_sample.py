@@ -1,8 +1,12 @@
 """Drawing completions: full softmax, ragged ends, and nobody else's random state touched."""
 
+from copy import deepcopy
+
 import pytest
 import torch
+from tests.laws.small_models import small_model, small_tokenizer
 
+from forkpoint.decoders import policy_of
 from forkpoint.policies import load
 from forkpoint.policies.sample import sample
 
@@ -47,6 +51,27 @@ def test_sampling_follows_the_full_softmax(tiny):
     drawn = sample(model, tokenizer, [prompt] * 4000, seed=0, max_tokens=1)
     observed = torch.bincount(drawn.ids[:, 0], minlength=len(expected)) / 4000
     assert (observed - expected).abs().max() < 5 * (0.25 / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("own", [{"repetition_penalty": 50.0}, {"min_p": 0.5}, {"suppress_tokens": [5, 6]}], ids=str)
+def test_a_generation_config_of_the_model_s_own_changes_nothing_and_stays(own):
+    model, prompts = deepcopy(small_model("llama")), ["1 2 3 think"] * 8
+    plain = sample(model, small_tokenizer(), prompts, seed=0, max_tokens=8)
+    model.generation_config.update(**own)
+    kept = model.generation_config
+    assert torch.equal(sample(model, small_tokenizer(), prompts, seed=0, max_tokens=8).ids, plain.ids)
+    assert model.generation_config is kept and kept.to_dict() | own == kept.to_dict()
+
+
+def test_a_row_ends_at_any_of_the_ends_that_decoding_knows():
+    model, tokenizer = deepcopy(small_model("llama")), small_tokenizer()
+    model.generation_config.eos_token_id = [5, 6, 7]
+    ends = set(policy_of(model, tokenizer).ends)
+    assert ends == {tokenizer.eos_token_id, 5, 6, 7}
+    drawn = sample(model, tokenizer, ["1 2 3 think"] * 32, seed=0, max_tokens=30)
+    rows = [row[mask].tolist() for row, mask in zip(drawn.ids, drawn.mask, strict=True)]
+    assert not any(ends & set(row[:-1]) for row in rows)
+    assert {row[-1] for row in rows if len(row) < 30} == ends
 
 
 def test_a_missing_model_gets_one_line():

@@ -7,6 +7,7 @@ from typing import Any
 
 from forkpoint.policies import load, on_accelerator
 from forkpoint.policies.chat import Chatting
+from forkpoint.policies.ids import ends_of
 from forkpoint.tasks import Thinking
 
 CHAT = Thinking(end="</think>", again="Wait", begin="<think>")
@@ -98,16 +99,12 @@ def policy_of(model: Any, tokenizer: Any, thinking: Thinking | None = None) -> P
     tokens, rows = len(tokenizer), model.get_output_embeddings().weight.shape[0]
     if tokens > rows:
         raise ValueError(f"its tokenizer has {tokens} tokens and it knows {rows}; load the tokenizer it was made with")
-    stated = getattr(model.generation_config, "eos_token_id", None)
-    ends = {stated} if isinstance(stated, int) else set(stated or ())
-    ends |= {tokenizer.eos_token_id} - {None}
-    if not ends:
-        raise ValueError("neither its config nor its tokenizer names an end token, so no completion would end")
+    ends = ends_of(model, tokenizer)
     known = tokenizer.get_vocab()
     thinking = thinking or (CHAT if CHAT.end in known else None)
     markers = thinking and markers_of(tokenizer, thinking)
     context = getattr(config, "max_position_embeddings", None)
-    return Policy(model.eval(), tokenizer, tokens, tuple(sorted(ends)), context, markers or None)
+    return Policy(model.eval(), tokenizer, tokens, ends, context, markers or None)
 
 
 def markers_of(tokenizer: Any, thinking: Thinking = CHAT) -> Markers:

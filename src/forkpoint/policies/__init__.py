@@ -45,6 +45,11 @@ def short_name(model: str) -> str:
     return re.split(r"[\\/]", model.rstrip("\\/"))[-1] or model
 
 
+def bare(model: Any) -> Any:
+    """The model itself, without PEFT's wrapper where it has one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def on_accelerator(model: Any) -> Any:
     """The model on the first GPU where there is one; where it lies else. Not tested on a GPU yet."""
     import torch

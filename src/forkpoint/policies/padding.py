@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from forkpoint.policies import bare
+
 
 def left_padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[Int[Tensor, "N T"], Int[Tensor, "N T"]]:
     """(ids, mask); any id will do for ``fill``, as it is behind the mask.
@@ -31,5 +33,4 @@ def places(mask: Int[Tensor, "N T"]) -> Int[Tensor, "N T"]:
 
 def takes_places(model: Any) -> bool:
     """Whether ``position_ids`` may be given; a model that has none does without, or counts by the mask itself."""
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT
-    return "position_ids" in signature(bare.forward).parameters
+    return "position_ids" in signature(bare(model).forward).parameters
