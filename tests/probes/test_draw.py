@@ -137,12 +137,27 @@ def copied(tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder("tiny"), tmp_path / "model"))
 
 
-@pytest.mark.parametrize("token", ["pad_token", "eos_token"])
-def test_a_tokenizer_that_lacks_a_token_is_named(token: str, copied: Path, tmp_path: Path):
-    path = copied / "tokenizer_config.json"
+def without(path: Path, *keys: str) -> None:
     config = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value for key, value in config.items() if key != token}))
-    with pytest.raises(ValueError, match=f"its tokenizer has no {token.replace('_', ' ')}; set {token}") as caught:
+    path.write_text(json.dumps({key: value for key, value in config.items() if key not in keys}))
+
+
+@pytest.mark.parametrize("token", ["pad_token", "eos_token"])
+def test_a_tokenizer_that_lacks_a_token_is_drawn_from_as_another(token: str, copied: Path, tmp_path: Path):
+    """One end is enough, the model's or the tokenizer's, and padding is behind a mask."""
+    asked = replace(ASKED, max_tokens=8)
+    (whole,) = probe([str(copied)], asked, tmp_path / "whole")
+    without(copied / "tokenizer_config.json", token)
+    (lacking,) = probe([str(copied)], asked, tmp_path / "lacking")
+    assert [one.tokens for one in lacking.samples.problems] == [one.tokens for one in whole.samples.problems]
+    assert lacking.samples.crossed == whole.samples.crossed
+
+
+def test_a_model_without_any_end_is_named_before_the_first_token(copied: Path, tmp_path: Path):
+    without(copied / "tokenizer_config.json", "eos_token")
+    for name in ("config.json", "generation_config.json"):
+        without(copied / name, "eos_token_id")
+    with pytest.raises(ValueError, match=r"^model '.*': neither its config nor its tokenizer names an end") as caught:
         probe([str(copied)], ASKED, tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "out" / SAMPLES).exists()
 

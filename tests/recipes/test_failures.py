@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -195,6 +196,18 @@ def test_votes_hold_their_budget_where_prompts_differ(tmp_path, monkeypatch):
     assert len({len(one.prompt.split()) for one in before.free.problems}) > 1
     spent = np.mean([length for one in before.long.problems for length in one.lengths])
     assert all(length <= spent for one in before.votes.problems for length in one.lengths)
+
+
+def test_a_tokenizer_without_padding_is_measured_too(tmp_path, monkeypatch):
+    tokenizer = deepcopy(small_tokenizer())
+    tokenizer.pad_token = None
+    small_model("llama").save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    changed = {"models": (str(tmp_path / "model"),) * 2, "thinking": Thinking(end="done now", again="wait more")}
+    monkeypatch.setattr("forkpoint.tasks.countdown.Countdown.problem", _longer)
+    small = {"problems": 2, "k": 2, "paths": 2, "waits": (1,), "lengths": (), "max_tokens": 12}
+    before, _ = failures(Failures(**(vars(SMALL) | small | changed)), tmp_path / "out")
+    assert len(before.samples.problems) == 2 and before.roles["all"] > 0
 
 
 def _longer(task, numbers, target):

@@ -16,3 +16,8 @@ def ends_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ends:
         raise ValueError("neither its config nor its tokenizer names an end token, so no completion would end")
     return tuple(sorted(ends))
+
+
+def fill_of(model: Any, tokenizer: Any) -> int:
+    """What stands behind a mask: the tokenizer's padding, or an end token where it has none."""
+    return ends_of(model, tokenizer)[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id

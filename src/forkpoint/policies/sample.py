@@ -8,7 +8,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from forkpoint.policies import bare
-from forkpoint.policies.ids import ends_of
+from forkpoint.policies.ids import ends_of, fill_of
+from forkpoint.policies.padding import left_padded
 
 
 class Sampled(NamedTuple):
@@ -33,14 +34,14 @@ def sample(
     from transformers import GenerationConfig
 
     ends = ends_of(model, tokenizer)
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    prompt_ids, prompt_mask = encoded(model, tokenizer, prompts)
     config = GenerationConfig(
         do_sample=True,
         temperature=temperature,
         top_k=0,
         top_p=1.0,
         max_new_tokens=max_tokens,
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=fill_of(model, tokenizer),
         eos_token_id=list(ends),
     )
     network, was_training = bare(model), model.training
@@ -51,13 +52,19 @@ def sample(
         network.generation_config = config
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(seed)
-            full = model.generate(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"])
+            full = model.generate(input_ids=prompt_ids, attention_mask=prompt_mask)
     finally:
         network.generation_config = kept
         model.train(was_training)
-    ids = full[:, encoded["input_ids"].shape[1] :]
+    ids = full[:, prompt_ids.shape[1] :]
     end = torch.isin(ids, torch.tensor(ends, device=ids.device))
     # up to the first end, which belongs to the completion
     mask = end.long().cumsum(-1) - end.long() == 0
-    texts = tokenizer.batch_decode(ids.masked_fill(~mask, tokenizer.pad_token_id), skip_special_tokens=True)
-    return Sampled(encoded["input_ids"], encoded["attention_mask"], ids, mask, texts)
+    texts = [tokenizer.decode(row[chosen], skip_special_tokens=True) for row, chosen in zip(ids, mask, strict=True)]
+    return Sampled(prompt_ids, prompt_mask, ids, mask, texts)
+
+
+def encoded(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[Int[Tensor, "B P"], Int[Tensor, "B P"]]:
+    """(ids, mask) of prompts, padded on the left; not by the tokenizer, which may know no padding."""
+    ids, mask = left_padded(tokenizer(list(prompts))["input_ids"], fill_of(model, tokenizer))
+    return ids.to(model.device), mask.to(model.device)

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from forkpoint.draws import token_hash
+from forkpoint.policies.ids import ends_of
 from forkpoint.policies.logp import crossed_logp, token_logp
-from forkpoint.policies.sample import Sampled, sample
+from forkpoint.policies.sample import Sampled, encoded, sample
 from forkpoint.probes._asked import Asked
 from forkpoint.probes._samples import Crossed, Drawn, Samples, from_lines, to_line
 from forkpoint.record.documents import write_bytes
@@ -109,12 +110,12 @@ def cross(drawing: Drawing, problems: Sequence[Drawn]) -> Crossed:
     """The first completion of each of these problems under each other's prompt: one forward row per pair."""
     model, tokenizer, _, asked = drawing
     prompts = [one.prompt for one in problems]
-    encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    prompt_ids, prompt_mask = encoded(model, tokenizer, prompts)
     firsts = [torch.tensor(one.tokens[0] if one.tokens else ()) for one in problems]
     lengths = torch.tensor([len(first) for first in firsts], device=model.device)
     ids = torch.nn.utils.rnn.pad_sequence(firsts, batch_first=True).to(model.device)
     mask = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
-    drawn = Sampled(encoded["input_ids"], encoded["attention_mask"], ids, mask, [])
+    drawn = Sampled(prompt_ids, prompt_mask, ids, mask, [])
     table = crossed_logp(model, drawn, torch.arange(len(ids), device=model.device), asked.temperature)
     return Crossed(tuple(one.id for one in problems), tuple(map(tuple, table.tolist())))
 
@@ -142,10 +143,10 @@ def _append(path: Path, rows: Sequence[Drawn | Crossed]) -> None:
 
 def _check(model: Any, tokenizer: Any, problems: Sequence[Problem], asked: Asked) -> None:
     """A model that cannot be drawn from as asked is refused before the first token."""
-    for name in ("pad_token", "eos_token"):
-        if getattr(tokenizer, f"{name}_id") is None:
-            remedy = f"set {name} in its tokenizer_config.json"
-            raise ValueError(f"model {asked.model!r}: its tokenizer has no {name.replace('_', ' ')}; {remedy}")
+    try:
+        ends_of(model, tokenizer)
+    except ValueError as error:
+        raise ValueError(f"model {asked.model!r}: {error}") from None
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(len(ids) for ids in tokenizer([problem.prompt for problem in problems])["input_ids"])
     if room is not None and longest + asked.max_tokens > room:
