@@ -162,6 +162,14 @@ def test_a_model_without_any_end_is_named_before_the_first_token(copied: Path, t
     assert "\n" not in str(caught.value) and not (tmp_path / "out" / SAMPLES).exists()
 
 
+def test_a_tokenizer_that_knows_more_than_the_model_is_refused_before_the_first_token(copied: Path, tmp_path: Path):
+    model, tokenizer = load(str(copied))
+    tokenizer.add_tokens(["more"])
+    with pytest.raises(ValueError, match=r"^model 'tiny': its tokenizer has ids up to \d+ and it knows \d+; load"):
+        draw((model, tokenizer, countdown(), ASKED), tmp_path / "s.jsonl")
+    assert not (tmp_path / "s.jsonl").exists()
+
+
 def test_samples_of_other_weights_are_refused(copied: Path, tmp_path: Path):
     from safetensors.torch import load_file, save_file
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from forkpoint.policies import load, on_accelerator
 from forkpoint.policies.chat import Chatting
-from forkpoint.policies.ids import ends_of
+from forkpoint.policies.ids import ends_of, fitted
 from forkpoint.tasks import Thinking
 
 CHAT = Thinking(end="</think>", again="Wait", begin="<think>")
@@ -96,15 +96,12 @@ def policy_of(model: Any, tokenizer: Any, thinking: Thinking | None = None) -> P
     Raises ValueError where the tokenizer has more tokens than the model, no end token is known, or a marker has no ids.
     """
     config = model.config.get_text_config()
-    tokens, rows = len(tokenizer), model.get_output_embeddings().weight.shape[0]
-    if tokens > rows:
-        raise ValueError(f"its tokenizer has {tokens} tokens and it knows {rows}; load the tokenizer it was made with")
-    ends = ends_of(model, tokenizer)
+    vocabulary, ends = fitted(model, tokenizer), ends_of(model, tokenizer)
     known = tokenizer.get_vocab()
     thinking = thinking or (CHAT if CHAT.end in known else None)
     markers = thinking and markers_of(tokenizer, thinking)
     context = getattr(config, "max_position_embeddings", None)
-    return Policy(model.eval(), tokenizer, tokens, ends, context, markers or None)
+    return Policy(model.eval(), tokenizer, vocabulary, ends, context, markers or None)
 
 
 def markers_of(tokenizer: Any, thinking: Thinking = CHAT) -> Markers:

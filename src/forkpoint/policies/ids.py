@@ -18,6 +18,20 @@ def ends_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted(ends))
 
 
+def vocabulary_of(tokenizer: Any) -> int:
+    """Ids below it may have a text; logits above, which pad an embedding, are never drawn. Ids may have gaps."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
+def fitted(model: Any, tokenizer: Any) -> int:
+    """``vocabulary_of``. Raises ValueError where the model does not know all of it."""
+    size, rows = vocabulary_of(tokenizer), model.get_output_embeddings().weight.shape[0]
+    if size > rows:
+        has = f"its tokenizer has ids up to {size - 1} and it knows {rows}"
+        raise ValueError(f"{has}; load the tokenizer it was made with")
+    return size
+
+
 def fill_of(model: Any, tokenizer: Any) -> int:
     """What stands behind a mask: the tokenizer's padding, or an end token where it has none."""
     return ends_of(model, tokenizer)[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id

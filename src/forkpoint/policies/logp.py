@@ -1,7 +1,7 @@
 """What a policy thinks of completions: log-prob and full-softmax entropy of every sampled token, in one forward pass.
 
-At the sampling temperature, since that is the distribution the tokens were drawn from. No gradient, and the model's
-mode is put back.
+At the sampling temperature and over the ids of the tokenizer, since that is the distribution the tokens were drawn
+from. No gradient, and the model's mode is put back.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ def token_logp(model: Any, drawn: Sampled, temperature: float) -> tuple[Float[Te
     logps, entropies = [], []
     for i in range(0, len(ids), rows):
         part = slice(i, i + rows)
-        logits = model(**{name: tensor[part] for name, tensor in inputs.items()}).logits[:, start - 1 : -1].float()
-        logits = logits / temperature
+        logits = model(**{name: tensor[part] for name, tensor in inputs.items()}).logits
+        logits = logits[:, start - 1 : -1, : drawn.vocabulary].float() / temperature
         logps.append(logits.log_softmax(-1).gather(-1, drawn.ids[part, :, None]).squeeze(-1))
         entropies.append(token_entropy(logits))
     model.train(was_training)
@@ -46,6 +46,8 @@ def crossed_logp(model: Any, drawn: Sampled, at: Int[Tensor, " N"], temperature:
     """Mean log-prob per token of each of these rows' completions (down) under each of their prompts (across)."""
     completion, prompt = at.repeat_interleave(len(at)), at.repeat(len(at))
     mask = drawn.mask[completion]
-    crossed = Sampled(drawn.prompt_ids[prompt], drawn.prompt_mask[prompt], drawn.ids[completion], mask, [])
+    crossed = Sampled(
+        drawn.prompt_ids[prompt], drawn.prompt_mask[prompt], drawn.ids[completion], mask, [], drawn.vocabulary
+    )
     logp, _ = token_logp(model, crossed, temperature)
     return (logp.double().sum(1) / mask.sum(1).clamp(min=1)).view(len(at), len(at))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from forkpoint.policies import bare
-from forkpoint.policies.ids import ends_of, fill_of
+from forkpoint.policies.ids import ends_of, fill_of, vocabulary_of
 from forkpoint.policies.padding import left_padded
 
 
@@ -20,6 +20,8 @@ class Sampled(NamedTuple):
     ids: Int[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
     texts: list[str]
+    vocabulary: int
+    """ids below it were drawn from"""
 
 
 @torch.no_grad()
@@ -28,13 +30,15 @@ def sample(
 ) -> Sampled:
     """One completion per prompt, by ``model.generate`` with full-softmax sampling, whatever its generation config says.
 
-    A row ends at any of the model's end tokens. The global random state is forked and seeded, and the training mode put
-    back: calling this changes nothing. Raises ValueError where no end token is known.
+    Over the ids that the tokenizer has, as in decoding: an embedding may be padded with ids that have no text. A row
+    ends at any of the model's end tokens. The global random state is forked and seeded, and the training mode put back:
+    calling this changes nothing. Raises ValueError where no end token is known.
     """
     from transformers import GenerationConfig
 
     ends = ends_of(model, tokenizer)
     prompt_ids, prompt_mask = encoded(model, tokenizer, prompts)
+    vocabulary, rows = vocabulary_of(tokenizer), model.config.get_text_config().vocab_size
     config = GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -43,6 +47,7 @@ def sample(
         max_new_tokens=max_tokens,
         pad_token_id=fill_of(model, tokenizer),
         eos_token_id=list(ends),
+        suppress_tokens=list(range(vocabulary, rows)) or None,
     )
     network, was_training = bare(model), model.training
     kept = network.generation_config
@@ -61,7 +66,7 @@ def sample(
     # up to the first end, which belongs to the completion
     mask = end.long().cumsum(-1) - end.long() == 0
     texts = [tokenizer.decode(row[chosen], skip_special_tokens=True) for row, chosen in zip(ids, mask, strict=True)]
-    return Sampled(prompt_ids, prompt_mask, ids, mask, texts)
+    return Sampled(prompt_ids, prompt_mask, ids, mask, texts, vocabulary)
 
 
 def encoded(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[Int[Tensor, "B P"], Int[Tensor, "B P"]]:

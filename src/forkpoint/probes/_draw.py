@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from forkpoint.draws import token_hash
-from forkpoint.policies.ids import ends_of
+from forkpoint.policies.ids import ends_of, fitted, vocabulary_of
 from forkpoint.policies.logp import crossed_logp, token_logp
 from forkpoint.policies.sample import Sampled, encoded, sample
 from forkpoint.probes._asked import Asked
@@ -115,7 +115,7 @@ def cross(drawing: Drawing, problems: Sequence[Drawn]) -> Crossed:
     lengths = torch.tensor([len(first) for first in firsts], device=model.device)
     ids = torch.nn.utils.rnn.pad_sequence(firsts, batch_first=True).to(model.device)
     mask = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
-    drawn = Sampled(prompt_ids, prompt_mask, ids, mask, [])
+    drawn = Sampled(prompt_ids, prompt_mask, ids, mask, [], vocabulary_of(tokenizer))
     table = crossed_logp(model, drawn, torch.arange(len(ids), device=model.device), asked.temperature)
     return Crossed(tuple(one.id for one in problems), tuple(map(tuple, table.tolist())))
 
@@ -144,6 +144,7 @@ def _append(path: Path, rows: Sequence[Drawn | Crossed]) -> None:
 def _check(model: Any, tokenizer: Any, problems: Sequence[Problem], asked: Asked) -> None:
     """A model that cannot be drawn from as asked is refused before the first token."""
     try:
+        fitted(model, tokenizer)
         ends_of(model, tokenizer)
     except ValueError as error:
         raise ValueError(f"model {asked.model!r}: {error}") from None
