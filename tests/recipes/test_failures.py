@@ -15,13 +15,14 @@ from forkpoint import catalog, cli, exits
 from forkpoint.policies import TINY
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._samples import read
-from forkpoint.recipes._failures_cells import verdict, warning
+from forkpoint.recipes._failures_cells import tables, verdict, warning
 from forkpoint.recipes._failures_page import LEVERS, failures_page
-from forkpoint.recipes._failures_summary import Rights, changed_share, questions, summary
+from forkpoint.recipes._failures_summary import Rights, changed_share, questions, summary, unjudged
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
 from forkpoint.record.documents import read_document, write_document
 from forkpoint.tasks import Problem, Thinking
-from forkpoint.tasks.countdown import countdown
+from forkpoint.tasks.countdown import Countdown, countdown
+from forkpoint.verify import Verdict
 
 SETTINGS = {"window": 8.0, "stop.threshold": 0.1}
 SMALL = Failures((TINY, TINY), waits=(1, 2), lengths=(12,), problems=6, k=4, paths=3, settings=SETTINGS)
@@ -184,6 +185,34 @@ def test_pass_at_k_is_of_one_k_where_verdicts_are_missing():
     assert reach.change.value == pytest.approx(1.0 - 0.75), "of three that got a verdict, and of three of four"
     nothing = summary([arm(name, long="----", free="----", kept="----") for name in ("before", "after", "kept")])
     assert all(one.accuracy.problems == 0 for one in nothing.spread if one.way == "free")
+
+
+def test_missing_verdicts_are_told_on_the_page():
+    asked = Failures(("a", "b", "c"), settings=SETTINGS)
+    some = [arm("before", kept="1000"), arm("after", kept="1-10"), arm("kept", free="--01")]
+    assert unjudged(some) == ["after: 4 in samples without a verdict", "kept: 8 in free without a verdict"]
+    assert unjudged(some)[0] in failures_page(asked, some, summary(some))
+    none = [arm(name, long="----", free="----", kept="----") for name in ("before", "after", "kept")]
+    none = [replace(one, stop=one.long, votes=one.long, forced={"wait-1": one.long}) for one in none]
+    page = failures_page(asked, none, summary(none))
+    assert "no completion got a verdict" in page and "not finite" not in page
+    assert not [cell for rows in tables(summary(none)).values() for row in rows for cell in row if "finite" in cell]
+
+
+@pytest.mark.parametrize("verb", ["decode", "failures"])
+def test_missing_verdicts_are_told_in_the_terminal(verb, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Countdown, "score", lambda *about: Verdict("none", "for a test"))
+    few = ["--problems", "2", "--out", str(tmp_path)]
+    words = {
+        "decode": ["tiny", "--methods", "greedy,sample", "--budget", "50"],
+        "failures": ["tiny", "tiny", "--k", "2", "--paths", "2", "--waits", "1", "--settings", "stop.threshold=0.1"],
+    }[verb]
+    assert cli.main([verb, *words, *few]) == exits.DONE
+    told = "".join(capsys.readouterr())
+    said = {"decode": "greedy at 50: 2 without a verdict", "failures": "before: 4 in samples, 4 in free, 4 in wait-1"}
+    assert said[verb] in told
+    for text in (told, re.sub("(?s)<script.*?</script>", "", (tmp_path / f"{verb}.html").read_text())):
+        assert not re.search(r"\bnan\b|not finite", text)
 
 
 def test_votes_hold_their_budget_where_prompts_differ(tmp_path, monkeypatch):

@@ -1,8 +1,9 @@
 """A comparison of decoders as one page: accuracy against the tokens that were really spent, each decoder an arm."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from forkpoint.probes import Value
 from forkpoint.recipes._decode_summary import Contrast, Point, contrasts, points, remarks
 from forkpoint.recipes.decode import Compared
 from forkpoint.report._plot import PERCENT, color, dash, layout, symbol
@@ -34,8 +35,7 @@ def cells(found: Sequence[Point]) -> list[list[str]]:
         [
             point.method,
             str(point.budget),
-            number(point.accuracy.value),
-            f"{number(point.accuracy.low)} to {number(point.accuracy.high)}",
+            *spread(point.accuracy, number),
             f"{point.tokens.value:.1f}",
             f"{point.discarded:.1f}",
             f"{point.traces:.1f}",
@@ -46,13 +46,17 @@ def cells(found: Sequence[Point]) -> list[list[str]]:
     ]
 
 
+def spread(value: Value, shown: Callable[[float], str]) -> tuple[str, str]:
+    """A value and its interval, or dashes where it is of no problem."""
+    return (shown(value.value), f"{shown(value.low)} to {shown(value.high)}") if value.problems else ("–", "–")
+
+
 def contrast_cells(found: Sequence[Contrast]) -> list[list[str]]:
     return [
         [
             one.method,
             str(one.budget),
-            f"{one.difference.value:+.3f}",
-            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
+            *spread(one.difference, "{:+.3f}".format),
             str(one.better),
             str(one.worse),
             f"{one.p:.2g}",
@@ -63,21 +67,20 @@ def contrast_cells(found: Sequence[Contrast]) -> list[list[str]]:
 
 def _accuracy(compared: Compared, found: Sequence[Point]) -> Section:
     budget = compared.asked.budgets[-1]
-    last = sorted((point for point in found if point.budget == budget), key=lambda point: -point.accuracy.value)
+    last = [point for point in found if point.budget == budget and point.accuracy.problems]
+    last.sort(key=lambda point: -point.accuracy.value)
     clauses = [f"{point.method} {percent(point.accuracy.value)} for {point.tokens.value:.0f} tokens" for point in last]
     by_method = [list(group) for _, group in groupby(found, key=lambda point: point.method)]
     traces = [_line(arm, group) for arm, group in enumerate(by_method)]
     drawn = layout("tokens per problem, mean, everything counted", PERCENT, [0.0, 1.02], hovermode="closest")
     figure = Figure("Accuracy of the answer given", traces, drawn, list(enumerate(compared.asked.names)))
-    lost = [f"{point.method} at {point.budget}: {point.no_verdict} without a verdict" for point in found]
-    notes = [note for point, note in zip(found, lost, strict=True) if point.no_verdict] + remarks(compared)
     caption = "Bars are 95% bootstrap intervals over problems. A decoder that ends early lies left of its budget."
     return Section(
         "Accuracy",
-        sentence(f"at a budget of {budget} tokens: {listed(clauses)}"),
+        sentence(f"at a budget of {budget} tokens: {listed(clauses) or 'no answer got a verdict'}"),
         [figure],
         caption=caption,
-        notes=notes,
+        notes=remarks(compared),
         template="table.html.jinja",
         content=Table(HEAD, cells(found)),
     )

@@ -1,6 +1,7 @@
 """What a comparison of decoders says: accuracy and tokens with intervals over problems, and paired differences."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,13 +64,15 @@ def contrasts(compared: Compared) -> list[Contrast]:
 
 
 def remarks(compared: Compared) -> list[str]:
-    """Whether they draw differently, and what decoders say of their answers, of how many problems at a budget."""
+    """Whether they draw differently, answers without a verdict, and what decoders say of theirs, with how many."""
+    missing = Counter((row["method"], row["budget"]) for row in compared.rows if row["verdict"] == "none")
+    lost = [f"{method} at {budget}: {count} without a verdict" for (method, budget), count in missing.items()]
     told: dict[str, int] = {}
     for row in compared.rows:
         if note := row.get("note"):
             key = f"{row['method']} at {row['budget']}: {note}"
             told[key] = told.get(key, 0) + 1
-    return [*_draws(compared), *(f"{said} ({count} problems)" for said, count in told.items())]
+    return [*_draws(compared), *lost, *(f"{said} ({count} problems)" for said, count in told.items())]
 
 
 def _draws(compared: Compared) -> list[str]:

@@ -1,7 +1,7 @@
 """The two failures as rows of tables, for the terminal and the page alike."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from forkpoint.probes import Value
 from forkpoint.recipes._failures_summary import ENOUGH, Cell, Crossing, Reach, Spread, Summary, uneven
@@ -35,15 +35,15 @@ def tables(found: Summary) -> dict[str, list[list[str]]]:
 
 def reach_cells(found: Sequence[Reach]) -> list[list[str]]:
     return [
-        [one.arm, str(one.k), percent(one.passes.value), interval(one.passes), *change(one.change)] for one in found
+        [one.arm, str(one.k), shown(one.passes, percent), interval(one.passes), *change(one.change)] for one in found
     ]
 
 
 def spread_cells(found: Sequence[Spread]) -> list[list[str]]:
     return [
         [
-            *(one.arm, one.way, f"{one.thinking:.1f}", percent(one.accuracy.value), interval(one.accuracy)),
-            *(number(one.entropy.value), interval(one.entropy), percent(one.no_answer.value), percent(one.cut)),
+            *(one.arm, one.way, f"{one.thinking:.1f}", shown(one.accuracy, percent), interval(one.accuracy)),
+            *(shown(one.entropy), interval(one.entropy), shown(one.no_answer, percent), percent(one.cut)),
         ]
         for one in found
     ]
@@ -52,7 +52,7 @@ def spread_cells(found: Sequence[Spread]) -> list[list[str]]:
 def cell_cells(found: Sequence[Cell]) -> list[list[str]]:
     return [
         [
-            *(one.arm, NAMES[one.lever], percent(one.accuracy.value), interval(one.accuracy), f"{one.tokens:.1f}"),
+            *(one.arm, NAMES[one.lever], shown(one.accuracy, percent), interval(one.accuracy), f"{one.tokens:.1f}"),
             percent(one.changed) if math.isfinite(one.changed) else "–",
         ]
         for one in found
@@ -70,7 +70,7 @@ def warning(found: Summary) -> str:
 
 
 def change(value: Value | None) -> tuple[str, str]:
-    return ("–", "–") if value is None else (number(value.value), interval(value))
+    return ("–", "–") if value is None else (shown(value), interval(value))
 
 
 def verdict(one: Crossing) -> str:
@@ -79,5 +79,12 @@ def verdict(one: Crossing) -> str:
     return "not to be told" if not one.sure else "yes, up" if one.change.value > 0 else "yes, down"
 
 
+def shown(value: Value, form: Callable[[float], str] = number) -> str:
+    """A dash where it is of no problem."""
+    return form(value.value) if value.problems else "–"
+
+
 def interval(value: Value) -> str:
+    if not value.problems:
+        return "–"
     return f"{number(value.low)}\u00a0to\u00a0{number(value.high)}"

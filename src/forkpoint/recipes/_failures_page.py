@@ -14,11 +14,12 @@ from forkpoint.recipes._failures_cells import (
     crossing_cells,
     interval,
     reach_cells,
+    shown,
     spread_cells,
     verdict,
     warning,
 )
-from forkpoint.recipes._failures_summary import Spread, Summary
+from forkpoint.recipes._failures_summary import Spread, Summary, unjudged
 from forkpoint.recipes.decode import as_json
 from forkpoint.recipes.failures import Arm, Failures
 from forkpoint.report._plot import NUMBER, PERCENT, band, color, dash, layout, symbol
@@ -109,6 +110,7 @@ def _collapse(arms: Sequence[Arm], names: Sequence[str], found: Summary) -> Sect
         sentence("; ".join(_lost(arms[0], arm, found) for arm in arms[1:])),
         [figure],
         caption=COLLAPSE,
+        notes=unjudged(arms),
         table=Table(HEADS["reach"], reach_cells(found.reach)),
         template=OPEN,
         content=Table(["entropy, nats", *names], rows),
@@ -117,8 +119,10 @@ def _collapse(arms: Sequence[Arm], names: Sequence[str], found: Summary) -> Sect
 
 def _lost(before: Arm, arm: Arm, found: Summary) -> str:
     own = [one for one in found.reach if one.arm == arm.name]
+    if not own:
+        return f"{arm.name}: no completion got a verdict, of this model or of the one before"
     ends = [("accuracy", own[0].change), (f"pass@{own[-1].k}", own[-1].change)]
-    changes = [f"{what} by {number(by.value)} ({interval(by)})" for what, by in ends if by is not None]
+    changes = [f"{what} by {shown(by)} ({interval(by)})" for what, by in ends if by is not None]
     spent = ""
     if before.roles["all"] > 0:
         spent = f"left {percent(arm.roles['all'] / before.roles['all'])} of the entropy, "
@@ -153,7 +157,7 @@ def _inflated(own: Sequence[Spread]) -> str:
     last = max((one for one in own if one.way.startswith("wait-")), key=lambda one: int(one.way.removeprefix("wait-")))
     return (
         f"from {free.thinking:.0f} tokens of thinking to {last.thinking:.0f} ({last.way}), accuracy goes from "
-        f"{percent(free.accuracy.value)} to {percent(last.accuracy.value)}, answer entropy from "
+        f"{shown(free.accuracy, percent)} to {shown(last.accuracy, percent)}, answer entropy from "
         f"{number(free.entropy.value)} to {number(last.entropy.value)} nats, and completions without an answer from "
         f"{percent(free.no_answer.value)} to {percent(last.no_answer.value)}"
     )
@@ -213,7 +217,7 @@ def _identified(curve: Inflation) -> str:
 def _crossed(found: Summary) -> Section:
     told: dict[str, list[str]] = {}
     for one in found.cells:
-        clause = f"{NAMES[one.lever]} {percent(one.accuracy.value)} for {one.tokens:.0f} tokens"
+        clause = f"{NAMES[one.lever]} {shown(one.accuracy, percent)} for {one.tokens:.0f} tokens"
         told.setdefault(one.arm, []).append(clause)
     said = sentence("; ".join(f"{arm}: {listed(clauses)}" for arm, clauses in told.items()))
     content = Table(HEADS["cells"], cell_cells(found.cells))

@@ -12,6 +12,7 @@ from forkpoint.probes import Samples, Value, over_problems
 from forkpoint.probes._toy_model import Inflation, fit, gaussian_variance
 from forkpoint.probes.answer_entropy import answer_entropy
 from forkpoint.recipes.failures import Arm
+from forkpoint.report._text import listed
 
 ENOUGH = 10
 """problems, for a change to be sure"""
@@ -98,6 +99,17 @@ def summary(arms: Sequence[Arm]) -> Summary:
     cells = [_cell(arm, lever) for arm in arms[1:] for lever in AT_INFERENCE]
     crossings = list(_crossings(*arms)) if len(arms) == 3 else []
     return Summary([one for arm in arms for one in _reach(arms[0], arm)], spread, curves, cells, crossings)
+
+
+def unjudged(arms: Sequence[Arm]) -> list[str]:
+    """A sentence for each model of which completions got no verdict."""
+    told = []
+    for arm in arms:
+        files = {"samples": arm.samples, "free": arm.free, **arm.forced, "stop": arm.stop, "votes": arm.votes}
+        missing = {name: [one.verdicts.count("none") for one in found.problems] for name, found in files.items()}
+        clauses = [f"{sum(counts)} in {name}" for name, counts in missing.items() if sum(counts)]
+        told += [f"{arm.name}: {listed(clauses)} without a verdict"] if clauses else []
+    return told
 
 
 def right(samples: Samples, k: int = 1) -> NDArray[np.float64]:
