@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.laws.small_models import small_tokenizer
+from transformers import AutoModelForCausalLM, MambaConfig
 
 from forkpoint import cli, exits
 from forkpoint.policies import TINY, fingerprint, load
@@ -254,6 +256,15 @@ def test_the_verb_prints_tables_and_writes_the_page(tmp_path, capsys):
     assert cli.main([*words, "--settings", "max_tokens=56", "--out", str(tmp_path), "--json"]) == exits.DONE
     told = json.loads(capsys.readouterr().out)
     assert len(told["points"]) == 4 and len(told["contrasts"]) == 2
+
+
+def test_a_model_without_a_key_value_cache_is_refused_in_one_line(tmp_path):
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "state_size": 4}
+    AutoModelForCausalLM.from_config(MambaConfig(**shape, vocab_size=64)).save_pretrained(tmp_path / "model")
+    small_tokenizer().save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"^model '.*/model': it keeps no key-value cache, which decoding needs"):
+        decode(replace(SMALL, model=str(tmp_path / "model")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_verb_refuses_in_one_line(tmp_path, capsys):

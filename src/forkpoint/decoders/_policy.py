@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
@@ -85,6 +86,8 @@ def load_policy(model: str, thinking: Thinking | None = None) -> Policy:
     """The policy ``tiny``, a folder or a Hub id; raises ValueError in one line where it cannot be decoded from."""
     try:
         network, tokenizer = load(model)
+        if "past_key_values" not in signature(network.forward).parameters:
+            raise ValueError("it keeps no key-value cache, which decoding needs; forkpoint probe draws from it")
         return replace(policy_of(on_accelerator(network), tokenizer, thinking), name=model)
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith("model ") else f"model {model!r}: {error}") from None
