@@ -104,6 +104,9 @@ def test_a_perfect_scorer_gives_pass_at_k_and_one_that_knows_nothing_accuracy():
     perfect = values(best_of_k(one, scorer=lambda prompt, text: float(text)))
     assert list(perfect.values()) == pytest.approx(list(values(pass_at_k(one)).values()))
     assert list(values(best_of_k(one, scorer=lambda prompt, text: 0)).values()) == pytest.approx([3 / 8] * 4)
+    assert values(best_of_k(one, scorer=lambda prompt, text: np.float32(text))) == perfect, "what a model gives is one"
+    with pytest.raises(ValueError, match=r"^scorer: returned inf for problem '.*'; return a finite number"):
+        best_of_k(one, scorer=lambda prompt, text: math.inf)
 
 
 def test_log_prob_is_taken_per_token():

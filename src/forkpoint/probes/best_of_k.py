@@ -60,7 +60,12 @@ def _ranked(one: Drawn, judge: Scorer | None) -> tuple[NDArray[np.float64], NDAr
 def _score(one: Drawn, i: int, judge: Scorer | None) -> float:
     if judge is None:
         return one.logp[i] / max(1, one.lengths[i])
-    score = judge(one.prompt, one.texts[i])
-    if not isinstance(score, (int, float)) or math.isnan(score):
-        raise ValueError(f"scorer: returned {score!r} for problem {one.id!r}; return a number, higher for better")
-    return float(score)
+    found = judge(one.prompt, one.texts[i])
+    try:
+        score = float(found)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        what = f"returned {found!r:.60} for problem {one.id!r}"
+        raise ValueError(f"scorer: {what}; return a finite number, higher for better")
+    return score
