@@ -1,5 +1,6 @@
 """What every decoder promises: the budget to the token, an honest count, and draws that company does not change."""
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from itertools import islice
@@ -220,8 +221,8 @@ def test_logits_that_are_no_numbers_are_refused(name):
             out.logits[-1] = torch.nan
             return out
 
-    policy = policy_of(Broken(), small_tokenizer(), MARKERS)
-    with pytest.raises(ValueError, match=r"logits are not finite .*float32$"):
+    policy = replace(policy_of(Broken(), small_tokenizer(), MARKERS), name="a/b")
+    with pytest.raises(ValueError, match=r"^model 'a/b': its logits are not finite .*check the checkpoint$"):
         lively(name).decode(policy, small_asks(), 40)
 
 

@@ -96,4 +96,6 @@ class Lanes:
         broken = ~self.logits.amax(-1).isfinite()  # nan, +inf, or nothing but -inf
         if bool(broken.any()):
             at, row = self._seen.shape[1], int(broken.nonzero()[0, 0])
-            raise ValueError(f"the model's logits are not finite (row {row}, position {at}); try it in float32")
+            who = f"model {self._policy.name!r}: its" if self._policy.name else "the model's"
+            what = f"logits are not finite (row {row}, position {at})"
+            raise ValueError(f"{who} {what}; its weights are damaged, check the checkpoint")
