@@ -23,8 +23,8 @@ FINDINGS = (
     " differently, and each score is that of its own equality, scorer or kernel."
 )
 DRAWN = (
-    "The same problems for every model; full softmax, neither top-k nor top-p. Every sample and number is beside this"
-    " page, in samples.jsonl and probe.json."
+    "The same problems for every model; full softmax over the ids of its tokenizer, neither top-k nor top-p. Every"
+    " sample and number is beside this page, in samples.jsonl and probe.json."
 )
 PROBLEMS = 12
 """shown, spread over all"""
