@@ -10,6 +10,7 @@ from torch import Tensor
 from forkpoint.metrics._prefix_rank import STRIDE, rank_statistics
 from forkpoint.metrics.entropy_full import token_entropy
 from forkpoint.policies.logp import LOGITS_AT_ONCE
+from forkpoint.policies.padding import places, takes_places
 from forkpoint.trainers import _trl_host as host
 
 
@@ -93,9 +94,12 @@ def add_reference(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     keep = batch["completion_ids"].size(1)
     rows = max(1, LOGITS_AT_ONCE // ((keep + 1) * reference.config.get_text_config().vocab_size))
+    inputs = {"input_ids": ids, "attention_mask": attention}
+    inputs |= {"position_ids": places(attention)} if takes_places(reference) else {}
     parts = []
-    for part in zip(ids.split(rows), attention.split(rows), strict=True):
-        logits = reference(input_ids=part[0], attention_mask=part[1], logits_to_keep=keep + 1).logits
+    for i in range(0, len(ids), rows):
+        part = {name: value[i : i + rows] for name, value in inputs.items()}
+        logits = reference(**part, logits_to_keep=keep + 1).logits
         parts.append(token_entropy(logits[:, :-1], trainer.temperature))
     batch["forkpoint_entropy_reference"] = torch.cat(parts)
     return batch
