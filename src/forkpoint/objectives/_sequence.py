@@ -30,9 +30,13 @@ def sequence_ratio(clip_low: float, clip_high: float, *, mean: bool) -> Transfor
         ratio = exp_ratio(log_ratio, finite=plan.advantage >= 0)
         # a sum has the derivative 1 by each log-prob, and the mean over the row will divide by its length
         pull = unit_ratio(rows.logp) if mean else 1 + count * (unit_ratio(rows.logp) - 1)
-        ratio = ratio * pull
+        # a ratio too large for its dtype may fit once a small advantage is in it
+        over = ratio.isinf()
+        fitted = torch.exp(torch.where(over, log_ratio + plan.advantage.abs().log(), 0.0)) * plan.advantage.sign()
+        ratio = ratio.clamp(max=torch.finfo(ratio.dtype).max) * pull
         clipped = torch.clamp(ratio, 1 - clip_low, 1 + clip_high)
-        return replace(terms, loss=-torch.min(ratio * plan.advantage, clipped * plan.advantage))
+        whole = torch.where(over, fitted * pull, ratio * plan.advantage)
+        return replace(terms, loss=-torch.min(whole, clipped * plan.advantage))
 
     return transform
 
