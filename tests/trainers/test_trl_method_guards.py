@@ -266,7 +266,7 @@ def test_a_policy_that_does_not_hear_its_prompt_has_no_information_and_all_its_e
     mask = torch.arange(5) < torch.tensor([[2], [1], [2], [1]])
     prompts[:, -1] = torch.arange(4)
     ids[:, 0] = Deaf(0).table[prompts[:, -1]].argmax(1)  # what one that hears would say
-    drawn = Sampled(prompts, torch.ones_like(prompts), ids, mask, [])
+    drawn = Sampled(prompts, torch.ones_like(prompts), ids, mask, [], 9)
     table = crossed_logp(Deaf(3), drawn, torch.arange(4), 1.0)
     found = prompt_information(table)
     assert found.mutual_information == pytest.approx(0, abs=1e-6) and found.retrieval == 0.0
@@ -279,7 +279,7 @@ def test_the_table_is_of_completions_down_and_prompts_across():
     torch.manual_seed(1)
     model, prompts, ids = Deaf(0), torch.randint(0, 9, (3, 2)), torch.randint(0, 9, (3, 4))
     mask = torch.arange(4) < torch.tensor([[4], [2], [1]])
-    table = crossed_logp(model, Sampled(prompts, torch.ones_like(prompts), ids, mask, []), torch.tensor([2, 0]), 0.5)
+    table = crossed_logp(model, Sampled(prompts, torch.ones_like(prompts), ids, mask, [], 9), torch.tensor([2, 0]), 0.5)
     logp = (model.table / 0.5).log_softmax(-1)
     by_hand = logp[prompts[0, -1], ids[2, 0]]
     assert table[0, 1].item() == pytest.approx(by_hand.item(), rel=1e-6), "completion 2, of one token, under prompt 0"
