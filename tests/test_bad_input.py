@@ -91,6 +91,8 @@ def test_train_refuses_in_one_line_and_leaves_no_run(words: str, says: str, tmp_
         ),
         ("entropy_bonus", {"entropy_coef": 0.1}, "entropy_coef=0.1 is set in the trainer's config, and entropy_bonus"),
         ("dapo", {"num_iterations": 1}, "dapo does nothing when every ratio is 1"),
+        # the engine's log-probs are another weight beside the ratio, which stays 1
+        ("dapo", {"num_iterations": 1, "use_vllm": True}, "dapo does nothing when every ratio is 1"),
         ("hicra+kl_cov", {"epsilon": 0.1}, "epsilon=0.1 is set in the trainer's config, and hicra+kl_cov has no use"),
     ],
 )

@@ -73,6 +73,11 @@ def test_a_status_above_quoted_names_the_test_behind_it(name: str):
     assert bool(facts.checked_by) == (facts.status in papers.CHECKED)
 
 
+@pytest.mark.parametrize("name", ["fork_thermostat", "entropy_budget"])
+def test_what_no_paper_claims_is_called_ours(name: str):
+    assert (explain.facts(name).status, explain.facts(name).checked_by) == (explain.OURS, "")
+
+
 def test_a_composition_is_checked_as_far_as_its_weakest_part():
     order = [*papers.STATUSES, explain.OURS]
     parts = [explain.facts(name).status for name in ("hicra", "kl_cov")]

@@ -76,6 +76,12 @@ def test_a_share_that_is_no_fraction_is_refused(share):
         reference_fork(random_step(0), share=share)
 
 
+@pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_entropy_is_refused(threshold):
+    with pytest.raises(ValueError, match=r"reference_fork: threshold=.*it is an entropy in nats, 0 or more"):
+        reference_fork(random_step(0), threshold)
+
+
 def test_the_threshold_is_the_papers_percentile():
     step = random_step(1)
     assert torch.equal(reference_fork(step), step.mask & (step.entropy_reference.double() >= 0.672))

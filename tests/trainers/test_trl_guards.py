@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from tests.trainers.conftest import TASK, countdown_reward, same
 from trl import GRPOTrainer
 
@@ -15,7 +14,7 @@ from forkpoint import alarms
 from forkpoint.cli import main
 from forkpoint.credit.clip_covariance import clip_covariance
 from forkpoint.credit.kl_covariance import kl_covariance
-from forkpoint.methods import Method, build, method
+from forkpoint.methods import Method, method
 from forkpoint.objectives.clip import clip
 from forkpoint.objectives.marked_kl import marked_kl
 from forkpoint.record.read import open_run
@@ -123,31 +122,6 @@ def test_one_micro_batch_that_selects_makes_the_step_not_empty(run):
     rows, _, _ = run(manage(GRPOTrainer, method=silent_kl_cov(share=1e-9)), max_steps=1, **cut)
     assert 0 < of("control/marked_share", rows)[0] < 0.005, "one token of the step"
     assert of("guard/empty_selection", rows) == [0.0]
-
-
-def test_a_part_of_a_composition_that_changes_nothing_is_seen(run, impatient):
-    impatient("empty_selection", 2)
-    band = {"low": 100.0, "high": 200.0}
-    rows, _, _ = run(manage(GRPOTrainer, method=build("entropy_advantage+clip_cov", **band)), max_steps=2)
-    assert all(share > 0.5 for share in of("guard/changed_share", rows)), "entropy_advantage acts"
-    assert of("guard/empty_selection", rows) == [1.0, 1.0] and (2, "empty_selection") in raised(rows)
-
-
-def test_a_bonus_without_tokens_of_its_role_is_seen_beside_a_baseline(run):
-    """hicra's group mean alone changes every token, whatever its labeler found."""
-
-    def nothing(prompts, token_ids, mask, tokenizer):
-        return torch.zeros(mask.shape, dtype=torch.long)
-
-    rows, _, _ = run(manage(GRPOTrainer, method="hicra", labels=nothing), task=None, max_steps=1)
-    assert of("guard/changed_share", rows)[0] > 0 and of("guard/empty_selection", rows) == [1.0]
-
-
-def test_a_moving_average_does_not_hide_a_method_that_does_nothing(run, impatient):
-    """The averages of rank_shaping are settings that a controller turns, and none that rests."""
-    impatient("inert", 2)
-    rows, _, _ = run(manage(GRPOTrainer, method=build("rank_shaping", weight=0.0)), max_steps=2, num_iterations=1)
-    assert of("guard/changed_share", rows) == [0.0, 0.0] and (2, "inert") in raised(rows)
 
 
 # ---- groups

@@ -13,7 +13,7 @@ from forkpoint.batch import Label, Plan, StepBatch
 from forkpoint.controllers import Controller
 from forkpoint.credit import declares
 from forkpoint.credit.clip_covariance import clip_covariance
-from forkpoint.methods import Method, method
+from forkpoint.methods import Method, build, method
 from forkpoint.metrics._mutual_information import prompt_information
 from forkpoint.objectives.clip import clip
 from forkpoint.policies.logp import crossed_logp
@@ -150,6 +150,27 @@ def test_shaping_that_never_changes_a_token_is_seen_on_policy(run, alarm):
 def test_shaping_that_does_is_not(run, alarm):
     alarm("inert", patience=1)
     assert (1, "inert") not in alarms.recorded(run(wrong_sign(), num_iterations=1, max_steps=1))
+
+
+def test_a_part_of_a_composition_that_changes_nothing_is_seen(run, alarm):
+    alarm("empty_selection", patience=2)
+    rows = run(build("entropy_advantage+clip_cov", low=100.0, high=200.0), max_steps=2)
+    assert all(share > 0.5 for share in of("guard/changed_share", rows)), "entropy_advantage acts"
+    assert of("guard/empty_selection", rows) == [1.0, 1.0]
+    assert (2, "empty_selection") in alarms.recorded(rows)
+
+
+def test_a_bonus_without_tokens_of_its_role_is_seen_beside_a_baseline(run):
+    """hicra's group mean alone changes every token, whatever its labeler found."""
+    rows = run(build("hicra"), labels=no_forks, max_steps=1)
+    assert of("guard/changed_share", rows)[0] > 0 and of("guard/empty_selection", rows) == [1.0]
+
+
+def test_a_moving_average_does_not_hide_a_method_that_does_nothing(run, alarm):
+    """The averages of rank_shaping are settings that a controller turns, and none that rests."""
+    alarm("inert", patience=2)
+    rows = run(build("rank_shaping", weight=0.0), max_steps=2, num_iterations=1)
+    assert of("guard/changed_share", rows) == [0.0, 0.0] and (2, "inert") in alarms.recorded(rows)
 
 
 # ---- draws

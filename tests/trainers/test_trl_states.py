@@ -208,8 +208,22 @@ def test_forks_of_a_frozen_reference_are_labels_for_a_method_that_reads_roles(tr
     least = 0.3 if "threshold" in by else float(entropies.sort(descending=True).values[-(-len(entropies) // 5) - 1])
     assert torch.equal(step.label == Label.FORK, step.mask & (step.entropy_reference >= least))
     assert torch.equal(step.label == Label.OTHER, ~step.mask) and (step.label == Label.FORK).any()
-    with pytest.raises(HostError, match=r"spy reads a frozen policy's entropy: give manage.*reference=model"):
+    with pytest.raises(HostError, match=r"forks_by_reference reads a frozen policy's entropy: give manage.*reference"):
         train(manage(GRPOTrainer, method=method, labels=labels))
+
+
+@pytest.mark.parametrize("wrong", [{"share": 20.0}, {"share": 0.0}, {"threshold": -1.0}])
+def test_a_wrong_share_or_threshold_is_refused_before_the_run(wrong):
+    with pytest.raises(ValueError, match="it is "):
+        forks_by_reference(**wrong)
+
+
+def test_columns_by_role_follow_labels_that_no_method_reads(train, tmp_path):
+    """With the role's own threshold they are its tokens; the task would call others forks."""
+    managed = manage(GRPOTrainer, labels=forks_by_reference(), reference="tiny")
+    train(managed, prepare=watched(tmp_path / "run"), max_steps=1, num_iterations=1)
+    (row,) = open_run(tmp_path / "run").metrics("train")
+    assert row["entropy/full/fork"] == row["entropy/full/reference_fork"] > 0.672 > row["entropy/full/execution"]
 
 
 def test_peft_and_wrappers_are_looked_through():

@@ -6,6 +6,8 @@ what it measures. 0.672 nats was the 80th percentile of Qwen3-8B on AIME; other 
 ``share`` takes from the step itself.
 """
 
+import math
+
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -20,8 +22,8 @@ def reference_fork(step: StepBatch, threshold: float = 0.672, share: float | Non
     """True at chosen tokens where the reference's entropy is ``threshold`` nats or more, shape (B, T).
 
     With ``share`` the threshold is the entropy of the step's ceil(share N)-th most undecided chosen token, over all
-    ranks; every token that ties with it is in. Raises ValueError where ``step.entropy_reference`` is not filled and for
-    a share outside (0, 1].
+    ranks; every token that ties with it is in. Raises ValueError where ``step.entropy_reference`` is not filled, for a
+    share outside (0, 1] and for a threshold below 0.
 
     >>> import torch
     >>> step = StepBatch(torch.zeros(1, 4), torch.zeros(1, 4), torch.tensor([[True, True, True, False]]), torch.ones(1),
@@ -30,8 +32,15 @@ def reference_fork(step: StepBatch, threshold: float = 0.672, share: float | Non
     (tensor([[False,  True,  True, False]]), tensor([[False, False,  True, False]]))
     """
     entropy = needed(step, "entropy_reference", "reference_fork").detach()
+    check(threshold, share)
     if share is not None:
-        if not 0 < share <= 1:
-            raise ValueError(f"reference_fork: share={share}; it is a fraction above 0, the top 20 % is 0.2")
         threshold = top_score(entropy, step.mask, share, step.ranks)
     return step.mask & (entropy.double() >= threshold)
+
+
+def check(threshold: float, share: float | None) -> None:
+    """Refuse what can be no threshold in nats, and no share."""
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(f"reference_fork: share={share}; it is a fraction above 0, the top 20 % is 0.2")
+    if not 0 <= threshold < math.inf:
+        raise ValueError(f"reference_fork: threshold={threshold}; it is an entropy in nats, 0 or more")

@@ -1,7 +1,8 @@
 """Who says what a token is: labels fixed when a completion is written, for methods that read roles."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from forkpoint import catalog, roles
 from forkpoint.batch import StepBatch
 from forkpoint.labels import Label
 from forkpoint.methods import Method
-from forkpoint.roles.reference_fork import reference_fork
+from forkpoint.roles.reference_fork import check, reference_fork
 from forkpoint.strategic_grams import StrategicGrams
 from forkpoint.tasks import Task
 from forkpoint.trainers._evaluation import label_tokens
@@ -62,11 +63,12 @@ class labeled_by_grams:
         return labels.to(mask.device)
 
 
-class forks_by_reference(NamedTuple):
+@dataclass(frozen=True)
+class forks_by_reference:
     """FORK where a frozen reference policy's entropy is high, EXECUTION for the rest: labels for any task.
 
     By ``threshold`` in nats, or by ``share``: the top of the rollout's tokens, on each process its own. ``manage(...,
-    reference=model)`` names the policy.
+    reference=model)`` names the policy. Raises ValueError for a share outside (0, 1] and a threshold below 0.
 
     >>> entropy, mask = torch.tensor([[0.1, 0.7, 0.9, 2.0]]), torch.tensor([[True, True, True, False]])
     >>> forks_by_reference().label(entropy, mask), forks_by_reference(share=0.3).label(entropy, mask)
@@ -75,6 +77,9 @@ class forks_by_reference(NamedTuple):
 
     threshold: float = 0.672
     share: float | None = None
+
+    def __post_init__(self) -> None:
+        check(self.threshold, self.share)
 
     def label(self, entropy: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Int[Tensor, "B T"]:
         unknown = torch.zeros_like(entropy)

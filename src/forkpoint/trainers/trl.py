@@ -132,8 +132,8 @@ def manage(
         trainer_class: ``GRPOTrainer`` or your own subclass of it.
         method: a method's name, ``"module:function"``, or a ``Method``.
         scope: ``micro_batch`` selects inside each micro-batch, as the published code does; for comparison.
-        labels: what tells the roles of tokens, for methods that read them: a task, ``labeled_by_grams``,
-            ``forks_by_reference`` or ``(prompts, token_ids, mask, tokenizer) -> labels``.
+        labels: what tells the roles of tokens, to methods that read them and to columns by role: a task,
+            ``labeled_by_grams``, ``forks_by_reference`` or ``(prompts, token_ids, mask, tokenizer) -> labels``.
         reference: a frozen policy, or the name of one, for methods that read its entropy.
         settings: the method's settings where they differ from the paper's.
 
@@ -141,7 +141,7 @@ def manage(
     that contradicts the method.
     """
     chosen = build(method, **settings) if isinstance(method, str) else method.with_knobs(**settings)
-    forks = labels if isinstance(labels, forks_by_reference) and reads_labels(chosen) else None
+    forks = labels if isinstance(labels, forks_by_reference) else None
 
     class Managed(host.NumbersRows, trainer_class):
         forkpoint_method = chosen
@@ -152,18 +152,18 @@ def manage(
             host.check_host(self)
             host.note_rewards(self)
             host.check_settings(self.args, chosen)
-            if reads_labels(chosen):
-                if labels is None:
-                    remedy = "give manage(..., labels=task), or a function that labels"
-                    raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
-                if forks is None:
-                    self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
+            if labels is None and reads_labels(chosen):
+                remedy = "give manage(..., labels=task), or a function that labels"
+                raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
+            if forks is None:
+                self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
             if "rank" in chosen.reads:
                 note_states(self, chosen.rank_stride)
             if reference is not None:
                 note_reference(self, reference)
             elif forks is not None or reads_reference(chosen):
-                said = f"{chosen.name} reads a frozen policy's entropy: give manage(..., reference=model)"
+                reader = chosen.name if forks is None else "forks_by_reference"
+                said = f"{reader} reads a frozen policy's entropy: give manage(..., reference=model)"
                 raise host.HostError(said)
             if self.beta != 0.0:
                 raise host.HostError(f"beta={self.beta}: a managed loss carries no reference KL term yet; set beta=0")
