@@ -74,6 +74,18 @@ def padded(step, num_rows=1, num_tokens=3):
     )
 
 
+def unpacked(step, places):
+    """The same step with token t of each row moved to column ``places[row, t]``, the columns between them masked."""
+    wide = torch.zeros(len(places), int(places.max()) + 1)
+    return replace(
+        step,
+        **{
+            name: wide.to(getattr(step, name).dtype).scatter(1, places, getattr(step, name))
+            for name in (*PER_TOKEN, *OTHER_TOKENS)
+        },
+    )
+
+
 def without_tokens(shape):
     """A step of (rows, tokens), either of which may be 0, whose tokens are all masked; every field is filled."""
     num_rows, num_tokens = shape

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_steps import differentiable, padded, poisoned, random_step, small_step, without_tokens
+from random_steps import differentiable, padded, poisoned, random_step, small_step, unpacked, without_tokens
 
 from forkpoint import catalog
 from forkpoint.batch import Plan, Rows, StepBatch, Total
@@ -96,6 +96,20 @@ def test_padding_never_matters(name, seed):
     for expected, found in zip(clean[1:], larger[1:], strict=True):
         torch.testing.assert_close(found[:5, :7], expected, rtol=1e-6, atol=0)
         assert not found[5:].any() and not found[:, 7:].any()
+
+
+@every_method
+@seeds
+def test_the_columns_that_a_row_lies_in_do_not_matter(name, seed):
+    """Left-padded, or taken out of a packed forward with gaps between: the order of a row's tokens is all there is."""
+    method, step = lively(name), random_step(seed)
+    places = torch.rand(5, 20, generator=torch.Generator().manual_seed(seed)).topk(7).indices.sort().values
+    clean, moved = gradients(method, step), gradients(method, poisoned(unpacked(step, places)))
+    torch.testing.assert_close(moved[0], clean[0], rtol=1e-6, atol=0)
+    for expected, found in zip(clean[1:], moved[1:], strict=True):
+        torch.testing.assert_close(found.gather(1, places), expected, rtol=1e-6, atol=0)
+    plan, there = method.plan(step), method.plan(unpacked(step, places))
+    assert torch.equal(there.mark.gather(1, places)[step.mask], plan.mark[step.mask])
 
 
 # ---- what the gradient means
