@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from statistics import median
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ MANY: Mapping[str, dict[str, float]] = {
     "abstractions": {"m": 2, "k": 2, "opening": 8},
 }
 """decoders of several completions; each may have as many tokens as four of the even ones"""
+Part = Literal["even", "ragged", "many"]
 MARKERS = Markers(end=(VOCABULARY - 3, VOCABULARY - 2), again=(1, 2))
 PROMPT = 16
 
@@ -59,7 +60,7 @@ def main(
     prompts: int = 32,
     samples: int = 8,
     cap: int = 160,
-    only: str = "even,ragged,many",
+    only: tuple[Part, ...] = get_args(Part),
 ) -> None:
     """Time every way ``rounds`` times, and print medians and ratios."""
     torch.set_num_threads(1)
@@ -74,16 +75,16 @@ def main(
         "ragged": lambda: _ragged(policy, ids[:prompts], samples, cap),
         "many": lambda: _many(policy, ids[: rows // 4], tokens),
     }
-    found = {name: _rounds(ways(), rounds) for name, ways in parts.items() if name in only.split(",")}
+    found = {name: _rounds(ways(), rounds) for name, ways in parts.items() if name in only}
     about = {"rows": rows, "tokens": tokens, "prompts": prompts, "samples": samples, "cap": cap}
     path = save("decoders", {"question": "cost of a decoder's token", **about, "found": found})
     for name, ways in found.items():
         base = next(iter(ways))
-        alike = {way: _alike(way) for way in ways if name == "even" and way in EVEN}
-        print(f"\n| {name} | µs per token | of {base} | of generate that draws alike |\n|---|---|---|---|")
+        alike = " | of generate that draws alike" if name == "even" else ""
+        print(f"\n| {name} | µs per token | of {base}{alike} |\n|---|---|---|{'---|' * bool(alike)}")
         for way, seconds in ways.items():
-            same = _ratio(seconds, ways[alike[way]]) if way in alike else ""
-            print(f"| {way} | {_microseconds(seconds)} | {_ratio(seconds, ways[base])} | {same} |")
+            same = f" | {_ratio(seconds, ways[_alike(way)]) if way in EVEN else ''}" if alike else ""
+            print(f"| {way} | {_microseconds(seconds)} | {_ratio(seconds, ways[base])}{same} |")
     print(f"\nCPU time, medians [smallest, largest]. Raw rounds: {path}")
 
 
