@@ -12,7 +12,7 @@ from random_steps import padded, poisoned, random_step, without_tokens
 
 from forkpoint import catalog
 from forkpoint.batch import Plan
-from forkpoint.credit import is_row_local, per_micro_batch
+from forkpoint.credit import does_to_advantage, is_row_local, per_micro_batch
 
 NAMES = catalog.names("credit")
 every_rule = pytest.mark.parametrize("name", NAMES)
@@ -53,6 +53,19 @@ def same_plan(one, other):
 def test_a_rule_does_something(name):
     steps = [random_step(seed) for seed in range(10)]
     assert any(not same_plan(planned(name, step), Plan.neutral(step)) for step in steps)
+
+
+@every_rule
+def test_what_a_rule_does_to_the_advantage_is_as_declared(name):
+    """Kept, made of the one before, or new from rewards, whatever stood there."""
+    steps = [random_step(seed) for seed in range(10)]
+    kept = all(torch.equal(planned(name, step).advantage, Plan.neutral(step).advantage) for step in steps)
+    others = [replace(step, advantage=step.advantage.flip(0) * 2) for step in steps]
+    same = all(
+        torch.equal(planned(name, step).advantage, planned(name, other).advantage)
+        for step, other in zip(steps, others, strict=True)
+    )
+    assert does_to_advantage(lively(name)) == ("kept" if kept else "taken" if same else "shaped")
 
 
 @every_rule

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.laws.random_steps import differentiable, random_step
 
+from forkpoint import catalog
 from forkpoint.batch import Plan, Rows, StepBatch, Total
 from forkpoint.controllers import Controller, Loop
 from forkpoint.credit.clip_covariance import clip_covariance
@@ -80,8 +81,9 @@ def test_each_part_of_it_shows(name):
     settings, _, _ = BY_HAND[name]
     joined, names = build(name, **settings), name.split("+")
     for left_out in range(len(names)):
-        rest = build("+".join(names[:left_out] + names[left_out + 1 :]))
-        rest = rest.with_knobs(**{k: v for k, v in settings.items() if k in rest.settings})
+        others = names[:left_out] + names[left_out + 1 :]
+        known = {setting for other in others for setting in build(other).settings}
+        rest = build("+".join(others), **{k: v for k, v in settings.items() if k in known})
         steps = [random_step(seed) for seed in range(10)]
         slopes = [
             [gradient_of(lambda s, m=m: m.step_loss(s, key=KEY), step)[1] for step in steps] for m in (joined, rest)
@@ -119,7 +121,7 @@ def test_a_rule_sees_an_advantage_where_the_host_has_none():
 
 @every_composition
 def test_what_the_whole_declares_is_what_its_parts_do(name):
-    joined, parts = build(name), [build(part) for part in name.split("+")]
+    joined, parts = build(name, **BY_HAND[name][0]), [build(part) for part in name.split("+")]
     assert joined.name == name and set(joined.reads) == {field for part in parts for field in part.reads}
     assert joined.needs_off_policy == any(part.needs_off_policy for part in parts)
     assert joined.intervenes == any(part.intervenes for part in parts)
@@ -145,9 +147,9 @@ def test_settings_keep_their_names_and_those_of_an_objective_that_gave_way_are_g
 
 
 def test_of_stand_ins_alone_the_first_stays():
-    joined = build("pass_at_k+hicra")
+    joined = build("pass_at_k+hicra", baseline="host")
     assert (joined.settings["clip_high"], joined.stand_in) == (0.2, ("clip_low", "clip_high"))
-    assert build("hicra+pass_at_k").settings["clip_high"] == 0.28
+    assert build("hicra+ucpo").settings["clip_high"] == 0.28
 
 
 def test_a_setting_that_two_parts_have_bears_the_part():
@@ -254,10 +256,43 @@ def test_two_controllers_of_one_knob_are_refused():
         Loop([Controller(("share",), (), law)] * 2)
 
 
-@pytest.mark.parametrize("name", ["hicra+pass_at_k", "quantile_advantage+nsr", "nsr+quantile_advantage", "nsr+dr_grpo"])
-def test_an_advantage_that_another_part_would_overwrite_is_refused(name):
-    with pytest.raises(ValueError, match="takes the advantage from rewards and an earlier method has set one"):
-        build(name).with_knobs(**({"k": 2.0} if "pass_at_k" in name else {})).plan(random_step(0))
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("hicra+pass_at_k", r"drop one \(of hicra, baseline=host does\)"),
+        ("quantile_advantage+nsr", "drop one"),
+        ("nsr+quantile_advantage", "drop one"),
+        ("nsr+dr_grpo", "drop one"),
+        ("entropy_advantage+rloo", "name rloo first"),
+    ],
+)
+def test_an_advantage_that_another_part_would_overwrite_is_refused(name, remedy):
+    first, later = name.split("+")
+    says = f"{later} takes the advantage from rewards and {first} has set one before; {remedy}"
+    with pytest.raises(ValueError, match=says):
+        build(name)
+    build(f"{later}+{first}") if "first" in remedy else None
+
+
+@pytest.mark.parametrize("first", catalog.names("methods"))
+def test_what_can_be_joined_can_be_planned(first):
+    """No pair is refused only once a run has begun."""
+    joined = 0
+    for second in catalog.names("methods"):
+        try:
+            made = build(f"{first}+{second}")
+        except ValueError as refused:
+            assert "\n" not in str(refused)
+            continue
+        joined += 1
+        assert made.step_loss(random_step(0)).isfinite(), second
+    assert joined
+
+
+def test_a_rule_by_hand_that_would_overwrite_an_advantage_is_refused_at_the_step():
+    shaped = Method((role_bonus(), group_mean()), clip(), name="mine")
+    with pytest.raises(ValueError, match="takes the advantage from rewards and an earlier rule has set one: put it"):
+        shaped.plan(random_step(0))
 
 
 def test_a_method_put_together_by_hand_joins_no_other():

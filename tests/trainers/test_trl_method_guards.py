@@ -166,6 +166,21 @@ def test_a_bonus_without_tokens_of_its_role_is_seen_beside_a_baseline(run):
     assert of("guard/changed_share", rows)[0] > 0 and of("guard/empty_selection", rows) == [1.0]
 
 
+def test_a_part_that_a_controller_may_leave_off_hides_no_other_part(run, alarm):
+    """entropy_budget rests at its set-point; hicra beside it has no excuse. Alone, neither column nor alarm."""
+    alarm("empty_selection", patience=1)
+    resting = {"end": 1e-3, "gain": 0.0, "integral_gain": 0.0}
+    rows = run(build("hicra+entropy_budget", **resting), labels=no_forks, max_steps=1)
+    assert of("guard/empty_selection", rows) == [1.0] and (1, "empty_selection") in alarms.recorded(rows)
+
+
+def test_a_method_at_its_set_point_raises_no_alarm(run, alarm):
+    alarm("inert", patience=1)
+    rows = run(build("entropy_budget", end=1e-3, gain=0.0, integral_gain=0.0), max_steps=1, num_iterations=1)
+    assert of("guard/changed_share", rows) == [0.0]
+    assert not of("guard/empty_selection", rows) and alarms.recorded(rows) == []
+
+
 def test_a_moving_average_does_not_hide_a_method_that_does_nothing(run, alarm):
     """The averages of rank_shaping are settings that a controller turns, and none that rests."""
     alarm("inert", patience=2)

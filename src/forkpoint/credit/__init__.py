@@ -8,6 +8,7 @@ from forkpoint.credit._rule import At as At
 from forkpoint.credit._rule import CreditRule as CreditRule
 from forkpoint.credit._rule import Key as Key
 from forkpoint.credit._rule import declares as declares
+from forkpoint.credit._rule import does_to_advantage as does_to_advantage
 from forkpoint.credit._rule import is_row_local as is_row_local
 from forkpoint.credit._rule import is_sharded as is_sharded
 from forkpoint.credit._rule import per_micro_batch as per_micro_batch

@@ -79,8 +79,7 @@ def with_advantage(step: StepBatch, plan: Plan, advantage: Float[Tensor, " B"], 
     """
     if not torch.equal(plan.advantage.nan_to_num(), Plan.neutral(step).advantage.nan_to_num()):
         raise ValueError(
-            f"{rule} takes the advantage from rewards and an earlier method has set one: name it first, "
-            "or drop one where both take it from rewards (of hicra, baseline=host does)"
+            f"{rule} takes the advantage from rewards and an earlier rule has set one: put it first, or drop one"
         )
     fresh = advantage.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf).to(plan.advantage.dtype)
     return replace(plan, advantage=fresh.unsqueeze(1).expand_as(plan.advantage).clone())

@@ -22,24 +22,35 @@ CreditRule = Callable[[StepBatch, Plan, Key], Plan]
 At = Literal["update", "rollout"]
 """the policy whose log-probs a rule reads: the one in training (``logp``), or the one that sampled (``logp_old``)"""
 
+Does = Literal["kept", "shaped", "taken"]
+"""what a rule does to the plan's advantage: nothing, another made of it, or a new one from rewards"""
+
 Rule = TypeVar("Rule", bound=CreditRule)
 
 
 def declares(
-    *, sharded: bool = False, at: At = "update", row_local: bool = False, baseline: bool = False
+    *,
+    sharded: bool = False,
+    at: At = "update",
+    row_local: bool = False,
+    advantage: Does = "kept",
+    baseline: bool = False,
 ) -> Callable[[Rule], Rule]:
     """Says on a rule what a host trainer may save: a gather of the step (``sharded``) or a forward pass (``at``).
 
     ``sharded`` promises that of a step with ``ranks`` the rule plans each rank's rows as it would plan them in the
     whole step. ``row_local`` promises more: it plans each row by that row alone, so it does not matter how a step is
-    cut, and it is sharded. ``baseline`` says that it takes the advantage from rewards, which may be what the host did.
-    A rule that declares nothing is given whole steps, with today's log-probs.
+    cut, and it is sharded. A rule that declares nothing of these is given whole steps, with today's log-probs.
+
+    ``advantage``: what it does to the plan's. ``baseline`` says of a rule that takes it from rewards that the host may
+    have done the very same.
     """
 
     def mark(rule: Rule) -> Rule:
         setattr(rule, "sharded", sharded or row_local)  # noqa: B010  # a function's type knows no attributes
         setattr(rule, "at", at)  # noqa: B010
         setattr(rule, "row_local", row_local)  # noqa: B010
+        setattr(rule, "advantage", advantage)  # noqa: B010
         setattr(rule, "baseline", baseline)  # noqa: B010
         return rule
 
@@ -54,6 +65,11 @@ def is_sharded(rule: CreditRule) -> bool:
 def is_row_local(rule: CreditRule) -> bool:
     """Whether the rule looks at one row at a time."""
     return getattr(rule, "row_local", False)
+
+
+def does_to_advantage(rule: CreditRule) -> Does:
+    """Whether the rule keeps the plan's advantage, shapes it, or takes one from rewards."""
+    return getattr(rule, "advantage", "kept")
 
 
 _touched: ContextVar[Counter[int] | None] = ContextVar("forkpoint_touched", default=None)

@@ -27,7 +27,7 @@ def entropy_shaping(*, alpha: float = 0.4, kappa: float = 2.0) -> CreditRule:
         raise ValueError(f"alpha={alpha}: the bonus per nat must be finite and 0 or more")
     check_kappa(kappa)
 
-    @declares(row_local=True)
+    @declares(row_local=True, advantage="shaped")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         if step.entropy is None:
             raise ValueError("StepBatch.entropy is not filled and entropy_shaping reads it: fill it with each token's")

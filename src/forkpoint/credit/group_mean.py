@@ -22,7 +22,7 @@ def group_mean() -> CreditRule:
     tensor([ 0.7500, -0.2500, -0.2500, -0.2500])
     """
 
-    @declares(row_local=True, baseline=True)
+    @declares(row_local=True, advantage="taken", baseline=True)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         rewards = group_rewards(step).double()
         return with_advantage(step, plan, own_rewards(step).double() - rewards.nanmean(1), "the group mean")

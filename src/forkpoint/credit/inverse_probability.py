@@ -28,7 +28,7 @@ def inverse_probability(*, tau: float = 0.2) -> CreditRule:
     if not 0 <= tau <= 1:
         raise ValueError(f"tau={tau}: it mixes equal and inverse shares, from 0 (equal) to 1 (inverse)")
 
-    @declares(row_local=True, at="rollout")
+    @declares(row_local=True, advantage="shaped", at="rollout")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         rewards, logps = rewards_and_logps(step)
         lifted = -logps.double()

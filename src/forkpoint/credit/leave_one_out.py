@@ -23,7 +23,7 @@ def leave_one_out() -> CreditRule:
     tensor([ 0.6667, -0.6667, -0.6667,  0.6667])
     """
 
-    @declares(row_local=True, baseline=True)
+    @declares(row_local=True, advantage="taken", baseline=True)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         rewards, own = group_rewards(step).double(), own_rewards(step).double()
         num = (~rewards.isnan()).sum(1)

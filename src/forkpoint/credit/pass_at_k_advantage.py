@@ -33,7 +33,7 @@ def pass_at_k_advantage(*, k: float = 4.0) -> CreditRule:
     if not (k >= 1 and float(k).is_integer()):
         raise ValueError(f"k={k}: it counts answers, so it must be a whole number of 1 or more")
 
-    @declares(row_local=True, baseline=True)
+    @declares(row_local=True, advantage="taken", baseline=True)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         table, own = group_rewards(step), own_rewards(step)
         if k > table.shape[1] and len(table):

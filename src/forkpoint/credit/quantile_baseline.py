@@ -40,7 +40,7 @@ def quantile_baseline(*, quantile: float = 0.4, estimator: Estimator = "empirica
     if estimator not in ("empirical", "linear"):
         raise ValueError(f"estimator={estimator!r}: choose 'empirical' or 'linear'")
 
-    @declares(row_local=True, baseline=True)
+    @declares(row_local=True, advantage="taken", baseline=True)
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         table = group_rewards(step).double()
         if not len(table):

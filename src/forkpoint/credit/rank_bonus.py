@@ -57,7 +57,7 @@ def rank_bonus(
             )
     check_kappa(kappa)
 
-    @declares(row_local=True)
+    @declares(row_local=True, advantage="shaped")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         if step.rank is None:
             raise ValueError("StepBatch.rank is not filled and rank_shaping reads it: record the hidden states' rank")

@@ -34,7 +34,7 @@ def role_bonus(*, alpha: float = 0.2, role: Role = "planning") -> CreditRule:
     if role not in ("planning", "fork", "execution", "format"):
         raise ValueError(f"role={role!r}: choose 'planning', 'fork', 'execution' or 'format'")
 
-    @declares(row_local=True)
+    @declares(row_local=True, advantage="shaped")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         chosen = step.mask & catalog.get("roles", role)(step)
         raised = plan.advantage + alpha * plan.advantage.abs()

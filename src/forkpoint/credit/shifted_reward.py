@@ -31,7 +31,7 @@ def shifted_reward(*, coef: float = 1.0, threshold: float = 0.5) -> CreditRule:
     if not -1e6 <= threshold <= 1e6:
         raise ValueError(f"threshold={threshold}: give the reward above which an answer is right, such as 0.5")
 
-    @declares(row_local=True)
+    @declares(row_local=True, advantage="shaped")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         if step.shifted is None:
             raise ValueError("StepBatch.shifted is not filled: the host must say which rows it sampled otherwise")

@@ -28,7 +28,7 @@ def signed_reward(*, positive: float = 0.1, threshold: float = 0.5) -> CreditRul
     if not -1e6 <= threshold <= 1e6:
         raise ValueError(f"threshold={threshold}: give the reward from which an answer is right, such as 0.5")
 
-    @declares(row_local=True)
+    @declares(row_local=True, advantage="taken")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         reward = own_rewards(step)
         sign = torch.where(reward >= threshold, reward.new_tensor(positive), -1.0)

@@ -3,23 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import Any
 
 from forkpoint.controllers import Controller, Knobs, Reading, State
+from forkpoint.credit import does_to_advantage
 from forkpoint.methods._method import Method
 from forkpoint.parts import leading, places
+from forkpoint.settings import refuse_unknown
 
 
-def compose(*parts: Method) -> Method:
-    """The parts as one method, its name theirs joined by ``+``.
+def compose(*parts: Method, **settings: Any) -> Method:
+    """The parts as one method, its name theirs joined by ``+``, with ``settings`` over the parts' own.
 
     Credit rules run in the order of the parts. The objective is that of the one part that has its own: methods whose
     idea is a credit rule bring the clipped surrogate only as a stand-in, which gives way, and its settings with it; of
     stand-ins alone the first stays. A setting that two parts have is called ``PART.SETTING``.
 
-    Raises ValueError for fewer than two parts, two objectives, two reductions, or two controllers of one setting.
+    Raises ValueError for fewer than two parts, two objectives, two reductions, two controllers of one setting, or a
+    part that takes the advantage from rewards after one that has made another.
 
     >>> from forkpoint.methods import build
     >>> build("grpo+kl_cov")
@@ -29,7 +32,11 @@ def compose(*parts: Method) -> Method:
     name = "+".join(part.name for part in parts)
     if any(part.factory is None for part in parts):
         raise ValueError(f"{name}: a method put together by hand joins no other; define it with @method")
-    leads, called = leading(parts), places(parts)
+    called = places(parts)
+    refuse_unknown(name, settings, called)
+    parts = _turned(parts, {called[setting]: value for setting, value in settings.items()})
+    _refuse_overwriting(name, parts)
+    leads = leading(parts)
     made = Method(
         credit=tuple(chain(*(part.credit for part in parts))),
         objective=leads.objective,
@@ -48,18 +55,30 @@ def compose(*parts: Method) -> Method:
         stand_in=leads.stand_in,
         rank_stride=next((part.rank_stride for part in parts if "rank" in part.reads), 40),
         shift=next((part.shift for part in parts if part.shift), None),
+        parts=parts,
         name=name,
         settings=MappingProxyType({name: parts[i].settings[inner] for name, (i, inner) in called.items()}),
     )
-    return replace(made, factory=partial(_again, parts, called))
+    return replace(made, factory=partial(compose, *parts))
 
 
-def _again(parts: tuple[Method, ...], called: Mapping[str, tuple[int, str]], **settings: Any) -> Method:
-    changes: list[dict[str, Any]] = [{} for _ in parts]
-    for name, value in settings.items():
-        i, inner = called[name]
-        changes[i][inner] = value
-    return compose(*(part.with_knobs(**change) for part, change in zip(parts, changes, strict=True)))
+def _refuse_overwriting(name: str, parts: tuple[Method, ...]) -> None:
+    made = [(part.name, does_to_advantage(rule)) for part in parts for rule in part.credit]
+    changing = [one for one in made if one[1] != "kept"]
+    for (first, _), (later, does) in pairwise(changing):
+        if does == "taken" and first != later:
+            both = (first, "taken") in changing
+            remedy = "drop one (of hicra, baseline=host does)" if both else f"name {later} first"
+            raise ValueError(
+                f"{name}: {later} takes the advantage from rewards and {first} has set one before; {remedy}"
+            )
+
+
+def _turned(parts: tuple[Method, ...], changes: Mapping[tuple[int, str], Any]) -> tuple[Method, ...]:
+    own: list[dict[str, Any]] = [{} for _ in parts]
+    for (i, inner), value in changes.items():
+        own[i][inner] = value
+    return tuple(part.with_knobs(**knobs) for part, knobs in zip(parts, own, strict=True))
 
 
 def _renamed(controller: Controller, names: Mapping[str, str]) -> Controller:

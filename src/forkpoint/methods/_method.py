@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple, ParamSpec
 
@@ -63,6 +64,8 @@ class Method:
     """which part of a rollout is to be sampled at another temperature; None for none"""
     rank_stride: int = 40
     """tokens between the prefixes whose effective rank it reads, where it reads ``StepBatch.rank``"""
+    parts: "tuple[Method, ...]" = ()
+    """of a composition, the methods that it joins, in order"""
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """every setting with its value, defaults included"""
@@ -73,6 +76,24 @@ class Method:
     def sharded(self) -> bool:
         """Whether ``plan`` takes a step spread over ranks; a host gathers the step's rows where it does not."""
         return all(is_sharded(rule) for rule in self.credit)
+
+    @property
+    def rests(self) -> tuple[bool, ...]:
+        """Per credit rule, whether a controller of its method may rightly leave it off."""
+        if self.parts:
+            return tuple(chain(*(part.rests for part in self.parts)))
+        return (self._left_to_controllers,) * len(self.credit)
+
+    @property
+    def must_act(self) -> bool:
+        """Whether a run in which it changes no token is one in which it, or a part of it, was asked for in vain."""
+        if self.parts:
+            return any(part.must_act for part in self.parts)
+        return (self.intervenes or bool(self.credit)) and not self._left_to_controllers
+
+    @property
+    def _left_to_controllers(self) -> bool:
+        return any(controller.rests for controller in self.controllers)
 
     @property
     def plans_at(self) -> At:
@@ -173,8 +194,7 @@ def build(name: str, **settings: Any) -> Method:
     if "+" in name:
         from forkpoint.methods._compose import compose  # it is made of what stands here
 
-        made = compose(*(build(part.strip()) for part in name.split("+")))
-        return made.with_knobs(**settings)
+        return compose(*(build(part.strip()) for part in name.split("+")), **settings)
     factory = catalog.get("methods", name)
     refuse_unknown(name, settings, inspect.signature(factory).parameters)
     return factory(**settings)

@@ -40,8 +40,8 @@ DEFINITIONS = (
     ),
     Definition(
         "guard/empty_selection",
-        "1 where some credit rule of the method marked no token and changed no weight and no advantage, else 0; a "
-        "baseline beside other rules, which may be the host's own, is not asked",
+        "1 where some credit rule of the method marked no token and changed no weight and no advantage, else 0; not "
+        "asked are a rule that a controller may leave off, and a baseline beside other rules, which may be the host's",
         "over the whole step, all micro-batches and processes",
         "1 or 0",
     ),
@@ -123,13 +123,14 @@ def plan_guards(step: StepBatch, plan: Plan, method: Method) -> dict[str, Mergea
     return found
 
 
-def touch_guards(seen: Counter[int]) -> dict[str, Mergeable]:
-    """Whether a rule changed no token; nothing where no plan was made.
+def touch_guards(seen: Counter[int], rests: Sequence[bool]) -> dict[str, Mergeable]:
+    """Whether a rule that should act changed no token; nothing where none is to. ``rests``: per rule, may it not act?
 
-    >>> touch_guards(Counter({0: 0}))["guard/empty_selection"].value, touch_guards(Counter())
+    >>> touch_guards(Counter({0: 0}), [False])["guard/empty_selection"].value, touch_guards(Counter({0: 0}), [True])
     (1.0, {})
     """
-    return {"guard/empty_selection": Empty(Counter(seen))} if seen else {}
+    asked = Counter({place: tokens for place, tokens in seen.items() if not rests[place]})
+    return {"guard/empty_selection": Empty(asked)} if asked else {}
 
 
 def sign_flips(step: StepBatch, plan: Plan) -> Mean:

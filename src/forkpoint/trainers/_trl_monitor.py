@@ -101,9 +101,7 @@ class Monitor(TrainerCallback):
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
         samples = self.evaluation.samples if self.evaluation is not None else 0
         self.overwrite, self.resume = overwrite, resume
-        controlled = method is not None and any(controller.rests for controller in method.controllers)
-        acts = about["intervenes"] or bool(method is not None and method.credit)
-        self.alarms = Watch(acts=acts and not controlled)
+        self.alarms = Watch(acts=about["intervenes"] if method is None else method.must_act)
         self.header: dict[str, Any] = {
             "name": name or about["name"],
             "config": json.loads(self.trainer.args.to_json_string()) if config is None else config,
@@ -270,7 +268,8 @@ class Monitor(TrainerCallback):
             merge(
                 self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_control.method)
             )
-        merge(self.readings, draw_guards(self.draws) | touch_guards(self.touched))
+            merge(self.readings, touch_guards(self.touched, self.trainer.forkpoint_method.rests))
+        merge(self.readings, draw_guards(self.draws))
         self.draws.clear()
         self.touched.clear()
         if self.awaited and step.row_id is not None:
