@@ -42,7 +42,17 @@ json.dump(results, open("results.json", "w"))
 assert not BLOCKED & {name.partition(".")[0] for name in sys.modules}
 """
 
-WORKS = ("--help", "--version", "ls", "ls --json", "methods", "methods kl_cov", "methods --json", "cite grpo runs/one")
+WORKS = (
+    "--help",
+    "--version",
+    "ls",
+    "ls --json",
+    "methods",
+    "methods kl_cov",
+    "methods --json",
+    "methods kl_cov --tokens 9 --settings share=0.1",
+    "cite grpo runs/one",
+)
 READS = ("forecast runs/one", "forecast runs/one --json", "report runs/one", "doctor runs/one", "train --print-config")
 NEEDS_TORCH = ("train", "train --method kl_cov", "probe tiny")
 

@@ -20,6 +20,7 @@ no mathematical symbol is kept out of soft thinking; no line break is mixed into
 mixes the mean embedding, not the token's, is the code's way.
 Pitfalls  Where the prompt begins the thinking there is no begin marker, and entering soft mixes nothing in, whatever
 alpha is. max_topk 0 mixes all ids: V by d numbers are read per step. A thought shorter than the dwell never turns back.
+A second thought goes on in the mode, and with the ref, that the first ended in.
 """
 
 from dataclasses import dataclass
