@@ -82,13 +82,17 @@ def train(
     if (run.folder / HEADER).exists() and not (run.overwrite or run.resume):
         remedy = "go on with it with --resume, replace it with --overwrite, or choose another --out"
         raise ValueError(f"{run.folder}: holds a run already; {remedy}")
-    from forkpoint import alarms, gates, progress
+    from forkpoint import alarms, doses, gates, progress
     from forkpoint.recipes.train import known_columns
     from forkpoint.recipes.train import train as run_training
 
     asked = [gates.parse(gate) for gate in fail_if]  # before the run: a misspelt one must not cost it
     if asked:
         gates.check_spelling(asked, known_columns(run))
+
+    most_tokens = run.prompts_per_step * run.samples_per_prompt * run.max_tokens
+    for note in doses.unlikely(run.method, most_tokens, run.settings):
+        terminal.note(f"forkpoint: warning: {note}")
 
     # for module:function names; an installed script does not see the folder it is called in. Last: it shadows nothing
     sys.path.append(str(Path.cwd()))

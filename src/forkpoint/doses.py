@@ -73,6 +73,20 @@ def share_settings(name: str) -> dict[str, float]:
     return {called: inside[i][inner] for called, (i, inner) in places(parts).items() if inner in inside[i]}
 
 
+def unlikely(name: str, most_tokens: int, settings: Mapping[str, Setting]) -> list[str]:
+    """What is likely to be wrong with the shares of a run whose steps have no more than ``most_tokens``.
+
+    Empty for a method from outside the folder, whose source is not read, and for settings that the run will refuse.
+
+    >>> unlikely("kl_cov", 14_336, {"share": 0.2}), unlikely("grpo", 14_336, {})
+    (['share=0.2 is 20 % of the tokens, 100 times the paper; if 0.2 % is meant, write 0.002'], [])
+    """
+    try:
+        return [dose.note for dose in doses(name, most_tokens, settings) if dose.note]
+    except ValueError:
+        return []
+
+
 def notes(name: str) -> list[tuple[str, str]]:
     """(setting, sentence of its method's docstring that speaks of it), for the numbers that are no share.
 

@@ -37,6 +37,19 @@ def test_the_printed_config_is_a_config(forkpoint_: Forkpoint):
 
 
 @pytest.mark.parametrize(
+    ("share", "told"),
+    [("0.2", "100 times the paper; if 0.2 % is meant, write 0.002"), ("1e-5", "so one is taken"), ("0.02", "")],
+)
+def test_a_share_that_is_likely_a_percentage_is_told_before_the_run(
+    share: str, told: str, forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("forkpoint.recipes.train.train", lambda run, **_: run.folder)
+    done = forkpoint_("train", "--method", "kl_cov", "--settings", f"share={share}")
+    assert done.code == 0 and told in done.err
+    assert done.err.startswith("forkpoint: warning: share=") if told else done.err == ""
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("stpes: 3", "run.yaml: no key 'stpes'; did you mean 'steps'?"),
