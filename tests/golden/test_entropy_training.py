@@ -64,6 +64,21 @@ def test_share_one_marks_every_token(step):
     assert torch.equal(build("kl_cov", share=1.0).plan(step).mark, step.mask)
 
 
+def test_the_whole_band_is_eight_of_twenty_one(step):
+    band = next(case for case in GOLDEN["losses"] if case["method"] == "clip_cov")
+    plan = build("clip_cov", **band["settings"]).plan(step)
+    assert float((plan.weight == 0).sum() / step.mask.sum()) == pytest.approx(0.380952, abs=6e-7)
+
+
+def test_a_penalty_on_every_token_has_no_gradient_while_every_ratio_is_one(step):
+    slopes = []
+    for method in (build("kl_cov", share=1.0), build("grpo")):
+        logp = step.logp_old.clone().requires_grad_()
+        method.step_loss(replace(step, logp=logp)).backward()
+        slopes.append(logp.grad)
+    assert torch.equal(*slopes) and slopes[0].any()
+
+
 def test_dual_clip_could_not_have_mattered(step):
     """The official run clipped -r A at 3 |A| for A < 0; here no such ratio comes near 3."""
     ratio = (step.logp - step.logp_old).exp()
