@@ -130,6 +130,19 @@ def test_what_the_whole_declares_is_what_its_parts_do(name):
     assert joined.sharded == all(part.sharded for part in parts)
 
 
+@pytest.mark.parametrize("name", ["forking_tokens+clip_cov", "forking_tokens+kl_cov"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_choice_is_spent_on_a_token_that_an_earlier_rule_removed(name, seed):
+    """As many are chosen as a share of all tokens says, among those that are trained."""
+    chosen = "kl_cov" if "kl_cov" in name else "clip_cov"
+    band = {} if chosen == "kl_cov" else {"low": 0.0, "high": 100.0}
+    step = random_step(seed, on_policy=True)
+    forks = build("forking_tokens", share=0.5).plan(step).weight != 0
+    plan = build(name, **{"forking_tokens.share": 0.5, f"{chosen}.share": 0.15}, **band).plan(step, key=KEY)
+    picked = plan.mark if chosen == "kl_cov" else forks & (plan.weight == 0)
+    assert not (picked & ~forks).any() and int(picked.sum()) == int(0.15 * step.mask.sum())
+
+
 # ---- settings
 
 

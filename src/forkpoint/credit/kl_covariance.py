@@ -2,9 +2,10 @@
 
     Cov_i = (log p_i - mean log p) (A_i - mean A),    means over all N tokens of the step, A as earlier rules left it
 
-The top max(1, floor(share N)) tokens are marked; an objective decides what a mark costs. Equal scores go to the smaller
-(row_id, position). Where no token stands out (one answer, no advantage, N = 0) nothing is marked: every covariance is
-then zero up to rounding, and a "top" would be an arbitrary token.
+The top max(1, floor(share N)) tokens are marked, of those whose weight no earlier rule has set to 0; an objective
+decides what a mark costs. Scores that are equal to the last bit go to the smaller (row_id, position). Where no token
+stands out (one answer, no advantage, N = 0) nothing is marked: every covariance is then zero up to rounding, and a
+"top" would be an arbitrary token.
 
 Differs from the authors' code, which ranks inside each micro-batch: ``per_micro_batch`` of this folder does that too.
 """
@@ -42,7 +43,7 @@ def kl_covariance(*, share: float = 2e-3, at: At = "update") -> CreditRule:
         if not _stands_out(covariance, plan.advantage, step, at):
             return plan
         num = quota(share, step.mask, step.ranks)
-        chosen = top_by_score(covariance, step.mask, num, step.identity, step.ranks)
+        chosen = top_by_score(covariance, step.mask & (plan.weight != 0), num, step.identity, step.ranks)
         return replace(plan, mark=plan.mark | chosen)
 
     return rule

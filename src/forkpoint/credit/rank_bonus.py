@@ -8,8 +8,9 @@
 ``mid`` are running means of earlier steps. While mid_rank is 0 there is nothing to compare with and no row is changed;
 a mid of 0 alone makes its own dev 0. A row too short for a statistic (nan) is left alone. No sign changes.
 
-Differs from the reference code in three ways: the bonus never also enters the reward, it reaches every token of the row
-and not its last one only, and a mean that has not begun yet counts as unknown and not as 0.
+Differs from the reference code in four ways: the bonus never also enters the reward, it reaches every token of the row
+and not its last one only, and a mean that has not begun yet, as a statistic that a short row has not, counts as unknown
+and not as 0.
 """
 
 import math

@@ -10,10 +10,12 @@ rows, measured in one step and acting in the next; the first rollout is hot.
 Settings of the authors' code  hot 1.2, cold 0.8, target 0.5, and the first quarter of a rollout's prompts sampled a
 second time. The paper tunes the target alone; 0.75 is its best for a 7B model.
 Differs from the authors' code, which replaces the first 60 rows of each batch (30 where H is high) by right shifted
-answers: here the groups are drawn by (run seed, group), so no prompt is favored; wrong shifted answers stay in the
-denominator; no rollout is larger than the host's. Shifted answers never enter another group's baseline.
-Pitfalls  Log-probs and ratios are those of the policy at the host's temperature, as in the paper's gradient. Shifted
-rows also stand in the host's own reward and entropy columns. The control is bang-bang: expect a small limit cycle.
+answers: here the groups are drawn by (run seed, group), so no prompt is favored; every right shifted answer counts, as
+in the paper, where the code keeps those better than their group; wrong shifted answers stay in the denominator; no
+rollout is larger than the host's. Shifted answers never enter another group's baseline.
+Pitfalls  Off-policy the second term is clipped as the first is, in the authors' code too. Log-probs and ratios are
+those of the policy at the host's temperature, as in the paper's gradient. Shifted rows also stand in the host's own
+reward and entropy columns. The control is bang-bang: expect a small limit cycle.
 Not the agentic method that shares the initials (arXiv number 2510.14545).
 """
 

@@ -8,7 +8,8 @@ wide.
 
 Settings of the paper  (e^-0.4, e^0.4), that is 0.4 and 0.4 nats, and a mean over answers.
 Differs from the authors' code: a plan may weigh or drop single tokens, and give the tokens of one answer advantages of
-different signs; each is then bounded by its own sign. A row without tokens does not count as an answer.
+different signs; each is then bounded by its own sign (x = 0 where A = 0) and gets the gradient of its own advantage,
+-G A_t / T, not that of the mean over the answer. A row without tokens does not count as an answer.
 Pitfalls  The bounds are in nats and not ratios: 0.4 lets a ratio reach 1.49. A clipped token has no gradient but its
 bound still scales the gradient of its whole answer. Inert while every ratio is 1.
 """

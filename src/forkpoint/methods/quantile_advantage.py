@@ -1,6 +1,6 @@
 """Quantile advantage estimation: a quantile of the group's rewards as baseline, not their mean (arXiv:2509.22611).
 
-    A = (R - Q) / (std + 1e-6),    Q = min{x : F(x) >= quantile} of the group's rewards
+    A = (R - Q) / (std + 1e-6),    Q = min{x : F(x) >= quantile} of the group's rewards, std with G - 1
 
 For rewards of 0 and 1: where a share of 1 - quantile or less of the answers is right, only right ones teach; elsewhere
 only wrong ones do. All others have the advantage 0.

@@ -12,7 +12,9 @@ Settings of the paper  gain 2, kappa 2, weight 1, rate 0.3, prefixes 40 tokens a
 the authors' launch script. Velocity needs two prefixes of an answer and acceleration three: shorten ``stride`` for
 short answers.
 Differs from the authors' code: the bonus shapes the advantage of every token of the answer and is never added to the
-reward as well; an average begins at its first reading instead of at 0, and before that nothing is shaped; the rank, as
+reward as well; an average begins at its first reading instead of at 0, and before that of the rank nothing is shaped,
+before that of the others their dev is 0; an answer too short for a statistic gets no bonus and is left out of its
+average, where theirs counts it as 0; an average holds the step before, theirs the one before that; the rank, as
 velocity and acceleration there, is of the last 512 tokens, where theirs is of all.
 Pitfalls  Effective rank grows with the length of an answer whatever it says, so this rewards length: read it beside
 the rank of independent states of the same shape. "Exploration" and "exploitation" are the authors' names for rank and
