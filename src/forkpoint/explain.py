@@ -11,8 +11,8 @@ from itertools import chain
 from typing import Any
 
 from forkpoint import catalog, papers
-from forkpoint.parts import leading, places
-from forkpoint.signatures import Declared, declared, filled_by
+from forkpoint.parts import leading, places, refuse_overwriting
+from forkpoint.signatures import Declared, declared, does_to_advantage, filled_by
 
 OURS = "ours"
 """status of a method without a paper"""
@@ -61,6 +61,9 @@ def facts(name: str) -> Facts:
     if len(parts) == 1:
         return _of(parts[0], parts)
     leads = leading(parts)
+    refuse_overwriting(
+        name, [(part.name, does_to_advantage(rule)) for part in parts for rule in part.uses.get("credit", ())]
+    )
     joined = ", ".join(part.name for part in parts if part is not leads)
     return _of(leads, parts, summary=f"the objective of {leads.name}; the credit rules of {joined} as well")
 

@@ -5,6 +5,7 @@ Of names alone, so that it can be told where torch is not installed; ``methods._
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 
@@ -66,3 +67,20 @@ def places(parts: Sequence[Part]) -> dict[str, tuple[int, str]]:
     ]
     times = Counter(inner for _, inner in kept)
     return {inner if times[inner] == 1 else f"{parts[i].name}.{inner}": (i, inner) for i, inner in kept}
+
+
+def refuse_overwriting(name: str, rules: Sequence[tuple[str, str]]) -> None:
+    """ValueError where a part's advantage from rewards would undo another's; ``rules``: (part, what its rule does).
+
+    >>> refuse_overwriting("hicra+rloo", [("hicra", "shaped"), ("rloo", "taken")])
+    Traceback (most recent call last):
+    ValueError: hicra+rloo: rloo takes the advantage from rewards and hicra has set one before; name rloo first
+    """
+    changing = [(part, does) for part, does in rules if does != "kept"]
+    for (first, _), (later, does) in pairwise(changing):
+        if does == "taken" and first != later:
+            both = (first, "taken") in changing
+            remedy = "drop one (of hicra, baseline=host does)" if both else f"name {later} first"
+            raise ValueError(
+                f"{name}: {later} takes the advantage from rewards and {first} has set one before; {remedy}"
+            )

@@ -108,6 +108,23 @@ def shares(folder: str, name: str) -> dict[str, float]:
     return {setting: _slack(counted, setting) for setting in checked}
 
 
+@cache
+def does_to_advantage(rule: str) -> str:
+    """What a credit rule declares that it does to the advantage.
+
+    >>> [does_to_advantage(rule) for rule in ("kl_covariance", "role_bonus", "group_mean")]
+    ['kept', 'shaped', 'taken']
+    """
+    said = [
+        keyword.value
+        for call in _calls(_parsed("credit", rule))
+        if ast.unparse(call.func) == "declares"
+        for keyword in call.keywords
+        if keyword.arg == "advantage"
+    ]
+    return str(ast.literal_eval(said[0])) if said else "kept"
+
+
 def _slack(counted: Sequence[ast.expr], setting: str) -> float:
     for sum_ in counted:
         named = any(isinstance(node, ast.Name) and node.id == setting for node in ast.walk(sum_))

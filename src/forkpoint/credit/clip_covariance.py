@@ -3,8 +3,8 @@
     Cov_i = (log p_i - mean log p) (A_i - mean A),    means over all N tokens of the step, A as earlier rules left it
 
 Candidates have low < Cov < high, are not clipped already at 1 - clip_low or 1 + clip_high, and have a weight that no
-earlier rule has set to 0. Of these,
-max(1, floor(share N)) are drawn uniformly without replacement and get weight 0; they stay in the denominator.
+earlier rule has set to 0. Of these, max(1, floor(share N)) are drawn uniformly without replacement and get weight 0;
+they stay in the denominator.
 Fewer candidates than asked: all are taken. None: nothing happens, which is common late in training, when few
 covariances reach ``low``.
 

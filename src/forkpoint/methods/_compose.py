@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import chain, pairwise
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from forkpoint.controllers import Controller, Knobs, Reading, State
 from forkpoint.credit import does_to_advantage
 from forkpoint.methods._method import Method
-from forkpoint.parts import leading, places
+from forkpoint.parts import leading, places, refuse_overwriting
 from forkpoint.settings import refuse_unknown
 
 
@@ -35,7 +35,7 @@ def compose(*parts: Method, **settings: Any) -> Method:
     called = places(parts)
     refuse_unknown(name, settings, called)
     parts = _turned(parts, {called[setting]: value for setting, value in settings.items()})
-    _refuse_overwriting(name, parts)
+    refuse_overwriting(name, [(part.name, does_to_advantage(rule)) for part in parts for rule in part.credit])
     leads = leading(parts)
     made = Method(
         credit=tuple(chain(*(part.credit for part in parts))),
@@ -60,18 +60,6 @@ def compose(*parts: Method, **settings: Any) -> Method:
         settings=MappingProxyType({name: parts[i].settings[inner] for name, (i, inner) in called.items()}),
     )
     return replace(made, factory=partial(compose, *parts))
-
-
-def _refuse_overwriting(name: str, parts: tuple[Method, ...]) -> None:
-    made = [(part.name, does_to_advantage(rule)) for part in parts for rule in part.credit]
-    changing = [one for one in made if one[1] != "kept"]
-    for (first, _), (later, does) in pairwise(changing):
-        if does == "taken" and first != later:
-            both = (first, "taken") in changing
-            remedy = "drop one (of hicra, baseline=host does)" if both else f"name {later} first"
-            raise ValueError(
-                f"{name}: {later} takes the advantage from rewards and {first} has set one before; {remedy}"
-            )
 
 
 def _turned(parts: tuple[Method, ...], changes: Mapping[tuple[int, str], Any]) -> tuple[Method, ...]:
