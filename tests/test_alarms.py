@@ -37,6 +37,9 @@ def edge(name: str) -> tuple[float, float]:
     }[condition.relation]
 
 
+TAUGHT = {"advantage/abs": 0.5}
+
+
 def rows_of(name: str, values: list[float]) -> list[dict[str, Any]]:
     """Rows that hold the condition's column; a warm-up with mean 1 goes before, and what it asks for beside."""
     condition, (beside, least) = CONDITIONS[name], CONDITIONS[name].while_above
@@ -82,7 +85,9 @@ def test_it_is_raised_exactly_once_per_long_enough_stretch(name: str, values: li
     drawn = [
         holds if value is not None and index < share * len(values) else value for index, value in enumerate(values)
     ]
-    rows = [{"step": i, **({} if v is None else {condition.key: v})} for i, v in enumerate(drawn)]
+    beside, least = condition.while_above
+    around = {beside: least} if beside else {}
+    rows = [{"step": i, **around, **({} if v is None else {condition.key: v})} for i, v in enumerate(drawn)]
     readings = [(row["step"], row[condition.key]) for row in rows if condition.key in row]
     stretches = [list(part) for held, part in groupby(readings, lambda r: condition.holds(r[1])) if held]
     expected = [(s[0][0], s[condition.patience - 1][0]) for s in stretches if len(s) >= condition.patience]
@@ -176,16 +181,25 @@ def test_an_evaluation_is_no_training_step():
 
 
 def test_plain_grpo_may_change_nothing():
-    rows = [{"step": s, "guard/changed_share": 0.0, "guard/empty_selection": 1.0} for s in range(20)]
+    rows = [{"step": s, "guard/changed_share": 0.0, "guard/empty_selection": 1.0, **TAUGHT} for s in range(20)]
     assert raised(rows, acts=False) == []
     assert [alarm.name for alarm in raised(rows, acts=True)] == ["inert", "empty_selection"]
 
 
 def test_a_column_that_is_absent_is_not_zero():
-    rows = [{"step": step, **({"guard/changed_share": 0.0} if step % 2 else {})} for step in range(19)]
+    rows = [{"step": step, **TAUGHT, **({"guard/changed_share": 0.0} if step % 2 else {})} for step in range(19)]
     assert raised(rows, acts=True) == []
-    rows += [{"step": 19, "guard/changed_share": 0.0}]
+    rows += [{"step": 19, "guard/changed_share": 0.0, **TAUGHT}]
     assert [alarm.step for alarm in raised(rows, acts=True)] == [19]
+
+
+def test_where_nothing_is_taught_no_method_is_blamed():
+    """Dead groups alone: they neither count for an inert method nor clear what was counted before."""
+    dead = [{"step": step, "guard/changed_share": 0.0, "advantage/abs": 0.0} for step in range(30)]
+    assert raised(dead, acts=True) == []
+    live = [row | TAUGHT for row in dead[:9]]
+    assert raised([*live, *dead[9:]], acts=True) == []
+    assert [alarm.step for alarm in raised([*live, *dead[9:29], dead[29] | TAUGHT], acts=True)] == [29]
 
 
 # ---- words

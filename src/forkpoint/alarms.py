@@ -16,6 +16,8 @@ Row = Mapping[str, Any]
 Severity = Literal["warning", "error"]
 Kind = Literal["train", "eval"]
 PREFIX = "alarm/"
+TAUGHT = ("advantage/abs", 1e-12)
+"""where every advantage is 0 a method has nothing to change, and ``dead_groups`` says why"""
 NOT_FINITE = "is not finite"
 FIRST = 5
 """readings whose mean entropy is measured by; such first readings are a warm-up and never judged"""
@@ -45,7 +47,7 @@ class Condition:
     kind: Kind = "train"
     """whose rows it reads"""
     while_above: tuple[str, float] = ("", 0.0)
-    """a reading counts only where this other column of the row is at or above this value"""
+    """what is read where this other column of the row is below this value, or absent, neither counts nor clears"""
 
     def holds(self, value: float, scale: float = 1.0) -> bool:
         """Whether it holds at ``value``, the limit taken ``scale`` times.
@@ -95,11 +97,18 @@ CONDITIONS = _table(
         "the method changed no token's gradient, so this is plain policy gradient; raise the updates per rollout or "
         "the method's dose",
         if_acts=True,
+        while_above=TAUGHT,
     ),
     Condition(
         *("empty_selection", "guard/empty_selection", ">", 0.0, 10, "warning"),
-        "the method selected no token of the whole step; widen its band or raise its share",
+        "a credit rule of the method changed no token of the whole step; widen its band, raise its share, or label "
+        "tokens with the role it goes by",
         if_acts=True,
+        while_above=TAUGHT,
+    ),
+    Condition(
+        *("no_gradient", "grad_norm", "<=", 0.0, 10, "warning"),
+        "the gradient is zero, so nothing is learned; look at the rewards of the groups, and at the method's settings",
     ),
     Condition(
         *("dead_groups", "guard/dead_group_share", ">=", 0.9, 10, "warning"),
@@ -216,8 +225,9 @@ class Watch:
                 memory = replace(memory, seen=memory.seen + 1, total=memory.total + value)
             self._memory[condition.name] = memory
             return None
-        counts = not beside or row.get(beside, math.nan) >= least
-        if not (counts and condition.holds(value, memory.total / memory.seen if condition.of_first else 1.0)):
+        if beside and not row.get(beside, math.nan) >= least:
+            return None
+        if not condition.holds(value, memory.total / memory.seen if condition.of_first else 1.0):
             self._memory[condition.name] = replace(memory, held=0, since=0)
             return None
         memory = replace(memory, held=memory.held + 1, since=memory.since if memory.held else step)

@@ -157,7 +157,7 @@ def report(runs: Names, *, out: str = "report.html") -> int:
 def methods(
     name: tyro.conf.Positional[str] = "",
     *,
-    tokens: int = 0,
+    tokens: int | None = None,
     settings: dict[str, Setting] = AS_PUBLISHED,
     json: bool = False,
 ) -> int:
@@ -171,9 +171,9 @@ def methods(
     """
     from forkpoint import doses, explain, printed
 
-    if (tokens or settings) and not (name and tokens):
+    if (tokens is not None or settings) and not (name and tokens is not None):
         raise ValueError("methods: --tokens and --settings count the tokens of one method; name it, and give --tokens")
-    if tokens:
+    if tokens is not None:
         found, notes = doses.doses(name, tokens, settings), doses.notes(name)
         told = [{"setting": setting, "sentence": sentence} for setting, sentence in notes]
         if json:
@@ -270,9 +270,11 @@ def _open(path: str | Path) -> "Run":
 
 
 def _failed_gates(run: "Run", asked: "Sequence[Gate]") -> bool:
-    """Whether one of them tripped; each that did is a line."""
+    """Whether one of them tripped; each that did, or could not be judged, is a line."""
     from forkpoint import gates
 
+    for line in [line for gate in asked if (line := gates.unjudged(gate, run))]:
+        terminal.note(f"forkpoint: warning: gate {line}")
     told = [line for gate in asked if (line := gates.tripped(gate, run))]
     for line in told:
         terminal.note(f"forkpoint: gate failed: {line}")

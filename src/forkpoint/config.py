@@ -38,7 +38,7 @@ class RunConfig(BaseModel):
     task: str = "countdown"
     """problems and score: a task's name, or 'module:function'"""
     method: str = "grpo"
-    """how the update is made: a method's name, or 'module:function'"""
+    """how the update is made: a method's name, several joined by + (hicra+kl_cov), or 'module:function'"""
     settings: dict[str, Setting] = Field(default_factory=dict)
     """the method's settings, where they differ from the paper's"""
     name: str = ""
@@ -49,7 +49,7 @@ class RunConfig(BaseModel):
     """of the problems' order and of every draw"""
 
     steps: Positive = 160
-    """optimizer steps"""
+    """optimizer steps, settled when a run begins"""
     prompts_per_step: Positive = 32
     """prompts in one optimizer step"""
     samples_per_prompt: Annotated[int, Field(gt=1)] = 8

@@ -15,7 +15,11 @@ from types import FrameType
 from forkpoint import terminal
 
 DONE, FAILED, USAGE, GATE, DAMAGED = range(5)
-CODES = (("forkpoint.record", "RecordError", DAMAGED), ("forkpoint.forecasts", "Refusal", GATE))
+CODES = (
+    ("forkpoint.record", "AnotherConfig", USAGE),
+    ("forkpoint.record", "RecordError", DAMAGED),
+    ("forkpoint.forecasts", "Refusal", GATE),
+)
 
 
 class Stopped(KeyboardInterrupt):

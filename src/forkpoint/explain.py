@@ -83,9 +83,10 @@ def lines(found: Facts) -> list[tuple[str, str]]:
     lacking = {
         trainer: [f for f in found.reads if f not in filled_by(trainer)] for trainer in catalog.names("trainers")
     }
+    each_alone = ", of each part alone" if "+" in found.name else ""
     told = [trainer if not fields else f"not {trainer}: no {', '.join(fields)}" for trainer, fields in lacking.items()]
     return [
-        ("credit rules", ", ".join(found.plans) or "none"),
+        ("credit rules", ", then ".join(found.plans) or "none"),
         ("objective", found.objective),
         ("controllers", ", ".join(found.controllers) + ", on columns of the record" if found.controllers else "none"),
         ("reads", ", ".join(found.reads) or "nothing of a step beyond log-probs and advantages"),
@@ -93,7 +94,7 @@ def lines(found: Facts) -> list[tuple[str, str]]:
         ("average", (found.reduction or "the trainer's").replace("_", " ")),
         ("rewards", " and ".join(f"{reward:g}" for reward in found.rewards) + " only" if found.rewards else "any"),
         ("trainers", "; ".join(told)),
-        ("status", found.status + (f", by {found.checked_by}" if found.checked_by else "")),
+        ("status", found.status + each_alone + (f", by {found.checked_by}" if found.checked_by else "")),
         ("settings", in_words(found.settings)),
     ]
 

@@ -90,12 +90,24 @@ def tripped(gate: Gate, run: Any) -> str:
     Training steps are looked at first, evaluations where only they have the column. ValueError names the nearest
     column where neither has it.
     """
+    kind, steps, values = _column(gate, run)
+    told = f"{gate}: {gate.key} is {values[-1]:g} at {kind} step {steps[-1]}" if values else ""
+    return told if gate.trips(values) else ""
+
+
+def unjudged(gate: Gate, run: Any) -> str:
+    """That the run has fewer values than ``gate`` looks at, in words; empty where it has enough."""
+    _, _, values = _column(gate, run)
+    few = len(values) < gate.patience and not gate.key.startswith(NEVER_RAISED)
+    return f"{gate}: {run.name} has {len(values)} values of {gate.key}, so it was not judged" if few else ""
+
+
+def _column(gate: Gate, run: Any) -> tuple[str, list[int], list[float]]:
     kinds = [kind for kind in ("train", "eval") if gate.key in run.columns(kind)]
     if not kinds and gate.key.startswith(NEVER_RAISED) and gate.key in run.header["definitions"]:
-        return ""
+        return "train", [], []
     if not kinds:
         known = sorted({*run.columns("train"), *run.columns("eval")})
         raise ValueError(f"--fail-if {gate}: {run.name} has no column {gate.key!r}; {catalog.suggest(gate.key, known)}")
     steps, values = run.column(gate.key, kinds[0])
-    told = f"{gate}: {gate.key} is {float(values[-1]):g} at {kinds[0]} step {int(steps[-1])}"
-    return told if gate.trips(values.tolist()) else ""
+    return kinds[0], [int(step) for step in steps], [float(value) for value in values]

@@ -76,11 +76,12 @@ def refuse_overwriting(name: str, rules: Sequence[tuple[str, str]]) -> None:
     Traceback (most recent call last):
     ValueError: hicra+rloo: rloo takes the advantage from rewards and hicra has set one before; name rloo first
     """
-    changing = [(part, does) for part, does in rules if does != "kept"]
-    for (first, _), (later, does) in pairwise(changing):
+    seeing = [(part, does) for part, does in rules if does != "kept"]
+    for (first, before), (later, does) in pairwise(seeing):
         if does == "taken" and first != later:
-            both = (first, "taken") in changing
+            both = (first, "taken") in seeing
             remedy = "drop one (of hicra, baseline=host does)" if both else f"name {later} first"
+            done = "chosen by another" if before == "read" else "set one"
             raise ValueError(
-                f"{name}: {later} takes the advantage from rewards and {first} has set one before; {remedy}"
+                f"{name}: {later} takes the advantage from rewards and {first} has {done} before; {remedy}"
             )

@@ -113,7 +113,7 @@ def does_to_advantage(rule: str) -> str:
     """What a credit rule declares that it does to the advantage.
 
     >>> [does_to_advantage(rule) for rule in ("kl_covariance", "role_bonus", "group_mean")]
-    ['kept', 'shaped', 'taken']
+    ['read', 'shaped', 'taken']
     """
     said = [
         keyword.value

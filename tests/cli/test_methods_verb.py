@@ -39,7 +39,7 @@ def test_methods_explains_one_with_its_docstring_and_its_parts(forkpoint_: Forkp
 def test_methods_explains_a_composition(forkpoint_: Forkpoint):
     told = forkpoint_("methods", "hicra+kl_cov")
     assert told.code == 0 and told.out.startswith("the objective of kl_cov; the credit rules of hicra as well\n")
-    assert re.search(r"credit rules .*role_bonus, kl_covariance", told.out)
+    assert re.search(r"credit rules .*role_bonus, then kl_covariance", told.out)
     found = json.loads(forkpoint_("methods", "hicra+kl_cov", "--json").out)[0]
     assert found["sources"] == ["2509.03646", "2505.22617"] and "clip_low" not in found["settings"]
 
@@ -57,6 +57,7 @@ def test_methods_explains_a_composition(forkpoint_: Forkpoint):
         ("kl_cov --tokens 100 --settings share=20", "share=20.0: it is a fraction of the step's tokens, from 0 to 1"),
         ("kl_cov --tokens 100 --settings share=-0.1", "share=-0.1: it is a fraction of the step's tokens, from 0 to 1"),
         ("kl_cov --tokens 100 --settings share=few", "kl_cov: share='few': it must be a finite number"),
+        ("kl_cov --tokens 0", "tokens=0: give the tokens of one optimizer step, such as 40000"),
         ("kl_cov --tokens -100", "tokens=-100: give the tokens of one optimizer step, such as 40000"),
         ("--tokens 100", "methods: --tokens and --settings count the tokens of one method; name it, and give --tokens"),
         ("kl_cov --settings share=0.1", "methods: --tokens and --settings count the tokens of one method"),

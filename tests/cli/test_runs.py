@@ -196,6 +196,14 @@ def test_a_gate_that_trips_says_where_and_ends_with_three(forkpoint_: Forkpoint)
     assert forkpoint_("forecast", run, "--fail-if", "entropy/full<0.2").code == 0
 
 
+def test_a_gate_that_looks_at_more_values_than_there_are_is_said_to_be_not_judged(forkpoint_: Forkpoint):
+    run = str(write_run(Path("run")))
+    told = forkpoint_("forecast", run, "--fail-if", "accuracy<0.99 for 99")
+    assert told.code == 0
+    assert "warning: gate accuracy<0.99 for 99: a run has 13 values of accuracy, so it was not judged" in told.err
+    assert "judged" not in forkpoint_("forecast", run, "--fail-if", "accuracy>0.99 for 13").err
+
+
 def test_a_gate_on_an_unknown_column_names_the_nearest(forkpoint_: Forkpoint):
     told = forkpoint_("forecast", str(write_run(Path("run"))), "--fail-if", "acuracy<0.1")
     assert told.code == 2

@@ -57,7 +57,7 @@ def test_a_rule_does_something(name):
 
 @every_rule
 def test_what_a_rule_does_to_the_advantage_is_as_declared(name):
-    """Kept, made of the one before, or new from rewards, whatever stood there."""
+    """Not looked at, gone by, made another of, or new from rewards, whatever stood there."""
     steps = [random_step(seed) for seed in range(10)]
     kept = all(torch.equal(planned(name, step).advantage, Plan.neutral(step).advantage) for step in steps)
     others = [replace(step, advantage=step.advantage.flip(0) * 2) for step in steps]
@@ -65,7 +65,13 @@ def test_what_a_rule_does_to_the_advantage_is_as_declared(name):
         torch.equal(planned(name, step).advantage, planned(name, other).advantage)
         for step, other in zip(steps, others, strict=True)
     )
-    assert does_to_advantage(lively(name)) == ("kept" if kept else "taken" if same else "shaped")
+    seen = any(
+        not torch.equal(getattr(planned(name, step), part), getattr(planned(name, other), part))
+        for step, other in zip(steps, others, strict=True)
+        for part in ("weight", "mark")
+    )
+    changed = "taken" if same else "shaped"
+    assert does_to_advantage(lively(name)) == (("read" if seen else "kept") if kept else changed)
 
 
 @every_rule

@@ -29,7 +29,7 @@ BY_HAND = {
     "forking_tokens+gppo": ({"share": 0.3}, [top_entropy(share=0.3)], preserved_clip()),
     "forking_tokens+grpo": ({"normalize": "all"}, [top_entropy(normalize="all")], clip()),
     "hicra+kl_cov": ({"share": 0.2}, [group_mean(), role_bonus(), kl_covariance(share=0.2)], marked_kl()),
-    "kl_cov+hicra": ({"share": 0.2}, [kl_covariance(share=0.2), group_mean(), role_bonus()], marked_kl()),
+    "kl_cov+entropy_advantage": ({"share": 0.2}, [kl_covariance(share=0.2), entropy_shaping()], marked_kl()),
     "rank_shaping+dapo": (USUAL, [rank_bonus(**USUAL)], clip(clip_high=0.28)),
     "entropy_advantage+clip_cov": (
         {"share": 0.3, "low": 0.2},
@@ -277,11 +277,14 @@ def test_two_controllers_of_one_knob_are_refused():
         ("nsr+quantile_advantage", "drop one"),
         ("nsr+dr_grpo", "drop one"),
         ("entropy_advantage+rloo", "name rloo first"),
+        ("kl_cov+hicra", "name hicra first"),
+        ("entropic+nsr", "name nsr first"),
     ],
 )
 def test_an_advantage_that_another_part_would_overwrite_is_refused(name, remedy):
     first, later = name.split("+")
-    says = f"{later} takes the advantage from rewards and {first} has set one before; {remedy}"
+    done = "(set one|chosen by another)"
+    says = f"{later} takes the advantage from rewards and {first} has {done} before; {remedy}"
     with pytest.raises(ValueError, match=says):
         build(name)
     build(f"{later}+{first}") if "first" in remedy else None

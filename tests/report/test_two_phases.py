@@ -94,7 +94,7 @@ def test_the_finding_says_where_and_for_which_run(phases):
     finding = two_phases(phases).finding
     assert finding.startswith("Execution entropy fell from ")
     assert "it flattens at step " in finding and "has no change point with one line" in finding
-    assert "planning entropy rose from 1.5" in finding
+    assert "planning entropy rose from 1." in finding
     assert finding.endswith("that is the order of two phases with two phases.")
     assert two_phases(phases[1:]).finding.endswith("no run shows two phases in that order.")
 
@@ -126,3 +126,15 @@ def test_the_marks_are_drawn_in_the_run_s_color(load, phases):
     marks = [trace for figure in two_phases(phases).figures for trace in figure.traces if "error_x" in trace]
     found = tab.eval_on_selector_all(".plot .xerror", drawn)
     assert len(found) == len(marks) >= 3 and "rgb(194, 80, 27)" in found
+
+
+def test_a_few_steps_tell_no_phase(tmp_path):
+    """Two batches differ by chance; a sentence of what rose and fell would say that they do not."""
+    short = a_run(tmp_path / "short", "short", *([*noise(seed)[:19], *[None] * 101] for seed in (1, 2)))
+    assert two_phases([short]).finding == "Fewer than 20 training steps do not tell a phase from noise."
+
+
+def test_the_ends_of_the_sentence_are_means_of_a_tenth(tmp_path):
+    execution = np.r_[5.0, np.full(58, 0.5), np.full(61, 0.25)]
+    finding = two_phases([a_run(tmp_path / "one", "one", execution, np.full(120, 1.0))]).finding
+    assert finding.startswith("Execution entropy fell from 0.875 to 0.250 nats"), "(5 + 11 * 0.5) / 12"

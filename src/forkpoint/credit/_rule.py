@@ -22,8 +22,8 @@ CreditRule = Callable[[StepBatch, Plan, Key], Plan]
 At = Literal["update", "rollout"]
 """the policy whose log-probs a rule reads: the one in training (``logp``), or the one that sampled (``logp_old``)"""
 
-Does = Literal["kept", "shaped", "taken"]
-"""what a rule does to the plan's advantage: nothing, another made of it, or a new one from rewards"""
+Does = Literal["kept", "read", "shaped", "taken"]
+"""what a rule does to the plan's advantage: not look at it, go by it, make another of it, or take one from rewards"""
 
 Rule = TypeVar("Rule", bound=CreditRule)
 
@@ -68,7 +68,7 @@ def is_row_local(rule: CreditRule) -> bool:
 
 
 def does_to_advantage(rule: CreditRule) -> Does:
-    """Whether the rule keeps the plan's advantage, shapes it, or takes one from rewards."""
+    """Whether the rule keeps the plan's advantage unseen, reads it, shapes it, or takes one from rewards."""
     return getattr(rule, "advantage", "kept")
 
 
@@ -90,10 +90,17 @@ def run_rules(rules: Sequence[CreditRule], step: StepBatch, plan: Plan, key: Key
     """The plan after every rule, in order. Who is ``seeing_touched`` is told; a baseline beside other rules is not."""
     seen = _touched.get()
     for place, rule in enumerate(rules):
-        before, plan = plan, rule(step, plan, key)
+        before, plan = plan, _checked(rule(step, plan, key), rule)
         if seen is not None and (len(rules) == 1 or not getattr(rule, "baseline", False)):
             seen[place] += int((step.mask & touched(before, plan)).sum())
     return plan
+
+
+def _checked(made: object, rule: CreditRule) -> Plan:
+    if not isinstance(made, Plan):
+        told = f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', rule)}"
+        raise ValueError(f"credit rule {told} returned {type(made).__name__}; it must return a Plan")
+    return made
 
 
 def touched(before: Plan, after: Plan) -> Bool[Tensor, "B T"]:

@@ -51,7 +51,7 @@ def clip_covariance(
     if not (0 <= clip_low <= 1 and clip_high >= 0):
         raise ValueError(f"clip_low={clip_low}, clip_high={clip_high}: clip_low is from 0 to 1, clip_high 0 or more")
 
-    @declares(sharded=True, at=at)
+    @declares(sharded=True, at=at, advantage="read")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         covariance = token_covariance(step, at, plan.advantage)
         candidates = step.mask & (plan.weight != 0) & (low < covariance) & (covariance < high)

@@ -49,7 +49,7 @@ def covariance_tilt(*, tilt: float = 0.0, role: str = "all", center: Center = "s
     if center not in ("state", "role"):
         raise ValueError(f"center={center!r}: choose 'state' or 'role'")
 
-    @declares(sharded=True, row_local=center == "state")
+    @declares(sharded=True, row_local=center == "state", advantage="read")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         chosen = step.mask if role == "all" else step.mask & catalog.get("roles", role)(step)
         drains = _drains(step, plan, chosen, center)

@@ -37,7 +37,7 @@ def kl_covariance(*, share: float = 2e-3, at: At = "update") -> CreditRule:
     check_share(share)
     check_at(at)
 
-    @declares(sharded=True, at=at)
+    @declares(sharded=True, at=at, advantage="read")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         covariance = token_covariance(step, at, plan.advantage)
         if not _stands_out(covariance, plan.advantage, step, at):

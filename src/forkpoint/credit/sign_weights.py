@@ -38,7 +38,7 @@ def sign_weights(*, positive: float = 1.0, negative: float = 1.0, normalize: Nor
     if normalize not in ("all", "kept"):
         raise ValueError(f"normalize={normalize!r}: choose 'all' or 'kept'")
 
-    @declares(sharded=True, row_local=normalize == "all")
+    @declares(sharded=True, row_local=normalize == "all", advantage="read")
     def rule(step: StepBatch, plan: Plan, key: Key) -> Plan:
         good, bad = ((plan.advantage * sign > 0) & step.mask for sign in (1, -1))
         scale = 1.0

@@ -21,8 +21,10 @@ def compose(*parts: Method, **settings: Any) -> Method:
     idea is a credit rule bring the clipped surrogate only as a stand-in, which gives way, and its settings with it; of
     stand-ins alone the first stays. A setting that two parts have is called ``PART.SETTING``.
 
+    So what removes tokens (forking_tokens) goes before what chooses among them (clip_cov, kl_cov).
+
     Raises ValueError for fewer than two parts, two objectives, two reductions, two controllers of one setting, or a
-    part that takes the advantage from rewards after one that has made another.
+    part that takes the advantage from rewards after one that has gone by another.
 
     >>> from forkpoint.methods import build
     >>> build("grpo+kl_cov")
@@ -53,6 +55,7 @@ def compose(*parts: Method, **settings: Any) -> Method:
         reduction=next((part.reduction for part in parts if part.reduction), None),
         rewards=next((part.rewards for part in parts if part.rewards), ()),
         stand_in=leads.stand_in,
+        least_group=max(part.least_group for part in parts),
         rank_stride=next((part.rank_stride for part in parts if "rank" in part.reads), 40),
         shift=next((part.shift for part in parts if part.shift), None),
         parts=parts,

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from itertools import chain
 from types import MappingProxyType
@@ -58,6 +58,8 @@ class Method:
     """how its paper averages token losses; None leaves that to the host, and to a token mean where there is none"""
     rewards: tuple[float, ...] = ()
     """the only rewards it is defined for, such as (0.0, 1.0); empty where any will do"""
+    least_group: int = 1
+    """the fewest completions per prompt of which it can teach anything"""
     stand_in: tuple[str, ...] = ()
     """settings of an objective that only fills the place: in a composition another method's objective takes it"""
     shift: Shift | None = None
@@ -71,6 +73,11 @@ class Method:
     """every setting with its value, defaults included"""
     factory: "Callable[..., Method] | None" = None
     """what made it, and makes it again with other knobs; ``@method`` fills it in, with name and settings"""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.reads) - {field.name for field in fields(StepBatch)}):
+            known = ", ".join(field.name for field in fields(StepBatch))
+            raise ValueError(f"{self.name or 'Method'}: reads {unknown[0]!r}, which no step has; there is {known}")
 
     @property
     def sharded(self) -> bool:

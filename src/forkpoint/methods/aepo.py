@@ -5,7 +5,7 @@
 
 The second term is taken on whole groups of each rollout, a ``share`` of them, sampled apart; right answers of a hotter
 policy raise entropy, those of a colder one lower it. H is the token mean of the full-softmax entropy over the other
-rows, measured in one step and acting in the next; the first rollout is hot.
+rows, measured in one step and acting in the next; the first rollout is sampled at ``temperature``.
 
 Settings of the authors' code  hot 1.2, cold 0.8, target 0.5, and the first quarter of a rollout's prompts sampled a
 second time. The paper tunes the target alone; 0.75 is its best for a 7B model.
@@ -15,7 +15,8 @@ in the paper, where the code keeps those better than their group; wrong shifted 
 rollout is larger than the host's. Shifted answers never enter another group's baseline.
 Pitfalls  Off-policy the second term is clipped as the first is, in the authors' code too. Log-probs and ratios are
 those of the policy at the host's temperature, as in the paper's gradient. Shifted rows also stand in the host's own
-reward and entropy columns. The control is bang-bang: expect a small limit cycle.
+reward and entropy columns. With a ``share`` of 1 no row is left to measure H on, and the temperature stays. A ``hot``
+below ``cold`` turns the feedback around. The control is bang-bang: expect a small limit cycle.
 Not the agentic method that shares the initials (arXiv number 2510.14545).
 """
 

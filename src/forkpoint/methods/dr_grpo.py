@@ -8,6 +8,7 @@ own length favors long wrong answers.
 
 Settings of the paper  a clip of 0.2, and the budget of tokens per answer as the constant.
 The constant  is the host's. Under TRL set loss_type="dr_grpo": (token losses summed) / (rows * max_completion_length).
+loss_type="grpo" divides by an answer's length again.
 Without a host the mean is over the step's tokens: the same gradient but for a factor that all tokens of a step share.
 TRL's scale_rewards has no effect here: the advantage is made from the rewards.
 Pitfalls  Advantages shrink with the spread of rewards, and the gradient with them, where GRPO's keep their size: the

@@ -40,5 +40,6 @@ def pass_at_k(*, k: float = 4.0, clip_low: float = 0.2, clip_high: float = 0.2) 
         intervenes=True,
         sets=("epsilon", "epsilon_high"),
         rewards=(0.0, 1.0),
+        least_group=int(k) + 1,
         stand_in=("clip_low", "clip_high"),
     )

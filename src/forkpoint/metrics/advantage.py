@@ -1,6 +1,7 @@
-"""Mean and mean absolute advantage of the chosen tokens, by role too: what each kind is taught (our definition).
+"""Mean and mean absolute advantage of the chosen tokens, by role too, before a method (our definition).
 
-Every token carries its row's advantage, so a role's mean differs from the step's only because the role's tokens are
+It is the host trainer's: what a managed trainer's method makes of it, token by token, is ``advantage/taught``. Every
+token carries its row's advantage, so a role's mean differs from the step's only because the role's tokens are
 more common in good answers, or in bad ones; long answers weigh more.
 """
 

@@ -14,9 +14,9 @@ of the text alone). Lines are numbered, ``n`` in the metrics and ``row`` in the 
 manifest names it. All of it is checked on reading, so a damaged file is named instead of plotted.
 """
 
-from forkpoint.record._error import RecordError
+from forkpoint.record._error import AnotherConfig, RecordError
 from forkpoint.record.read import Run, find_runs, open_run
 from forkpoint.record.schema import ROLLOUT_SCHEMA
 from forkpoint.record.write import RunWriter
 
-__all__ = ["ROLLOUT_SCHEMA", "RecordError", "Run", "RunWriter", "find_runs", "open_run"]
+__all__ = ["ROLLOUT_SCHEMA", "AnotherConfig", "RecordError", "Run", "RunWriter", "find_runs", "open_run"]

@@ -15,3 +15,7 @@ class RecordError(Exception):
         place = ": ".join(part for part in (self.file, field) if part)
         # a file name may hold a line break, and an error is one line
         super().__init__(" ".join(f"{place}: {what}; {remedy}".splitlines()))
+
+
+class AnotherConfig(RecordError):
+    """The run is sound, and it is another one than was asked to go on."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from forkpoint.record import _files
-from forkpoint.record._error import RecordError
+from forkpoint.record._error import AnotherConfig, RecordError
 from forkpoint.record._header import key_in
 from forkpoint.record._leftovers import clear_unlisted, cut_half_a_line, temporaries
 from forkpoint.record._metrics import read_metrics
@@ -61,7 +61,7 @@ def _refuse_another_config(run: Run, config: Mapping[str, Any], ignore: Collecti
         if recorded.get(name) != given.get(name) or (name in recorded) != (name in given):
             told = [repr(settings[name]) if name in settings else "absent" for settings in (recorded, given)]
             what, remedy = f"is {told[0]}, and the resumed run's is {told[1]}", f"resume with the same, or {ANOTHER}"
-            raise RecordError(what, file=run.path / HEADER, field=f"config.{name}", remedy=remedy)
+            raise AnotherConfig(what, file=run.path / HEADER, field=f"config.{name}", remedy=remedy)
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

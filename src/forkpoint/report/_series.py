@@ -153,7 +153,9 @@ def remarks(runs: Sequence[Run], found: Sequence[Series]) -> list[str]:
         if len(one.values) > MOST_POINTS:
             notes.append(f"{one.name}: {one.key} is thinned to {len(one.thinned().steps)} of {len(one.values)} points.")
     present = {one.key: {other.arm for other in found if other.key == one.key} for one in found}
+    lacking: dict[str, list[str]] = {}
     for key, arms in present.items():
-        absent = [name for arm, name in enumerate(arm_names(runs)) if arm not in arms]
-        notes += [f"{name} did not record {key}." for name in absent]
+        for name in [name for arm, name in enumerate(arm_names(runs)) if arm not in arms]:
+            lacking.setdefault(name, []).append(key)
+    notes += [f"{name} did not record {listed(keys)}." for name, keys in lacking.items()]
     return notes

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from forkpoint.record.read import Run
-from forkpoint.report._change_point import ChangePoint, change_point
+from forkpoint.report._change_point import FEWEST, ChangePoint, change_point
 from forkpoint.report._plot import color, panel, symbol
 from forkpoint.report._section import Figure, Section
 from forkpoint.report._series import Series, changes, definitions, remarks, series, step_table
@@ -21,8 +21,9 @@ TITLES = {
     PLANNING: "Planning: entropy of the kinds of planning runs, nats",
 }
 CAPTION = (
-    "Read at training steps. A mark with a bar is where two lines that meet fit better than one, with its 95% "
-    "interval, by a bootstrap with the curve's own correlation from step to step; no mark where one line does as well."
+    "Read at training steps; ends in the sentence are means of the first and the last tenth. A mark with a bar is "
+    "where two lines that meet fit better than one, with its 95% interval, by a bootstrap with the curve's own "
+    "correlation from step to step; no mark where one line does as well."
 )
 Bends = dict[tuple[str, int], ChangePoint | None]
 
@@ -79,14 +80,24 @@ def _mark(one: Series, bend: ChangePoint) -> dict[str, Any]:
 
 def _finding(found: dict[str, list[Series]], bends: Bends) -> str:
     """Where each curve bends and how it goes on; two phases only where execution settles and planning then rises."""
-    clauses = [f"execution entropy {changes(found[ENTROPY], number, ' nats')}"]
+    if all(len(one.finite) < FEWEST for one in [*found[ENTROPY], *found[PLANNING]]):
+        return sentence(f"fewer than {FEWEST} training steps do not tell a phase from noise")
+    clauses = [f"execution entropy {changes([_ends(one) for one in found[ENTROPY]], number, ' nats')}"]
     clauses.append(_bends(found[ENTROPY], bends, "it"))
-    clauses.append(f"planning entropy {changes(found[PLANNING], number, ' nats')}")
+    clauses.append(f"planning entropy {changes([_ends(one) for one in found[PLANNING]], number, ' nats')}")
     clauses.append(_bends(found[PLANNING], bends, "that"))
     planning = {one.arm: one for one in found[PLANNING]}
     both = [one.name for one in found[ENTROPY] if one.arm in planning and _two(one, planning[one.arm], bends)]
     shown = f"that is the order of two phases with {listed(both)}" if both else "no run shows two phases in that order"
     return sentence("; ".join([*clauses, shown]))
+
+
+def _ends(one: Series) -> Series:
+    """Means of the first and of the last tenth: one training batch tells little."""
+    values = [value for _, value in one.finite]
+    tenth = max(1, len(values) // 10)
+    means = [sum(part) / tenth for part in (values[:tenth], values[-tenth:])]
+    return replace(one, steps=[one.steps[0], one.steps[-1]], values=means)
 
 
 def _bends(group: Sequence[Series], bends: Bends, word: str) -> str:

@@ -41,6 +41,13 @@ _OWN = (
         "each of their prompts; a proxy, at most ln N (/bound). /retrieval: completions most likely under their own",
         *("mean over the crossed completions of an evaluation", "nats; share for /retrieval", (), "", _WHOLE),
     ),
+    Definition(
+        "advantage/taught",
+        "advantage times weight that the method's plan gives a token: what the update teaches, clipped ratios aside",
+        "token mean",
+        "advantage",
+        by_role=True,
+    ),
     Definition("control/marked_share", "tokens that the method's plan marked", "over the step's tokens", "share"),
     Definition("control/removed_share", "tokens that the plan took out of the loss", "over the step's tokens", "share"),
 )

@@ -109,6 +109,24 @@ def reads_reference(method: Method) -> bool:
     return _reads(method, "entropy_reference")
 
 
+def absent_roles(method: Method, label: Int[Tensor, "B T"]) -> list[str]:
+    """A line for every role that the method goes by and no token has.
+
+    >>> from forkpoint.methods import build
+    >>> absent_roles(build("hicra"), torch.tensor([[1, 2, 0]]))
+    ['hicra goes by planning tokens, and none of the first rollout is one: its labels are fork, execution']
+    """
+    asked = {value for key, value in method.settings.items() if key.rpartition(".")[2] == "role"}
+    asked |= {key.rpartition("/")[2] for controller in method.controllers for key in controller.reads}
+    found = [one for one in Label if one and (label == one).any()]
+    told = ", ".join(one.name.lower() for one in found) or "none"
+    return [
+        f"{method.name} goes by {one.name.lower()} tokens, and none of the first rollout is one: its labels are {told}"
+        for one in Label
+        if one.name.lower() in asked and one not in found
+    ]
+
+
 def _reads(method: Method, field: str) -> bool:
     ends = tuple(f"/{role}" for role in catalog.names("roles") if field in roles.reads(role))
     keys = [key for controller in method.controllers for key in controller.reads]

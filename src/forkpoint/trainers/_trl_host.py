@@ -52,6 +52,25 @@ def check_host(trainer: Any) -> None:
         raise HostError(f"trl {trl.__version__}: {type(trainer).__name__} has no {missing}; use trl>=1.15,<2")
 
 
+def check_class(trainer_class: Any) -> None:
+    """Refuse what cannot be managed: no class of GRPO's, or one whose own loss would be lost."""
+    import trl
+
+    if not (isinstance(trainer_class, type) and issubclass(trainer_class, trl.GRPOTrainer)):
+        name = trainer_class.__name__ if isinstance(trainer_class, type) else type(trainer_class).__name__
+        raise HostError(
+            f"manage: {name} is no class of GRPOTrainer, whose loss a method takes the place of; give GRPOTrainer or "
+            "a subclass (watch takes trainers of other kinds)"
+        )
+    for name in ("compute_loss", "_compute_loss"):
+        owner = next((one for one in trainer_class.__mro__ if name in vars(one)), trl.GRPOTrainer)
+        if not owner.__module__.startswith(("trl.", "forkpoint.")):
+            raise HostError(
+                f"manage: {owner.__name__} has a {name} of its own, which the method's loss would replace unseen; "
+                "drop it, or write it as a method of forkpoint's"
+            )
+
+
 def is_off_policy(args: Any) -> bool:
     """Whether a rollout has more than one update, so that ratios can differ from one.
 
@@ -71,6 +90,11 @@ def check_settings(args: Any, method: Any) -> None:
             f"{_asked_in_vain(method)} nothing when every ratio is 1, and this run makes one update per rollout: "
             "set num_iterations=2 (forkpoint train --updates-per-rollout 2), or steps_per_generation above "
             "gradient_accumulation_steps"
+        )
+    if args.num_generations < method.least_group:
+        raise HostError(
+            f"{method.name} teaches nothing of {args.num_generations} completions per prompt, whose advantages are all "
+            f"0: set num_generations (forkpoint train --samples-per-prompt) to {method.least_group} or more, or lower k"
         )
     if args.loss_type not in REDUCTIONS:
         raise HostError(
@@ -218,7 +242,11 @@ class NumbersRows:
         number_rows(self, batch)
         if (labeler := getattr(self, "forkpoint_labeler", None)) is not None:
             prompts, mask = [row["prompt"] for row in inputs], completion_mask(batch).bool()
-            batch["forkpoint_label"] = labeler(prompts, batch["completion_ids"], mask, tokenizer(self))
+            labels = labeler(prompts, batch["completion_ids"], mask, tokenizer(self))
+            if getattr(labels, "shape", None) != mask.shape:
+                found = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+                raise HostError(f"labels returned {found}; give a tensor of {tuple(mask.shape)}, a Label per token")
+            batch["forkpoint_label"] = labels
         return batch
 
 

@@ -377,9 +377,12 @@ def entropies(step: StepBatch) -> Readings:
 
 
 def plan_shares(step: StepBatch, plan: Plan) -> dict[str, Mean]:
-    """Shares of the step's tokens that the plan marked, and that it took out of the loss."""
+    """Shares of the step's tokens that the plan marked, and that it took out of the loss; what it teaches, by role."""
     tokens = float(step.mask.sum())
+    taught = plan.advantage * plan.weight
+    chosen = {"advantage/taught": step.mask} | {f"advantage/taught/{role}": mask for role, mask in masks(step).items()}
     return {
         "control/marked_share": Mean(float((plan.mark & step.mask).sum()), tokens),
         "control/removed_share": Mean(float(((plan.weight == 0) & step.mask).sum()), tokens),
+        **{key: Mean(float(taught[mask].sum()), float(mask.sum())) for key, mask in chosen.items()},
     }

@@ -6,9 +6,10 @@
 TRL's private names stand in ``_trl_host``, which checks them before a run starts.
 """
 
+import math
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._guards import OnAlarm
 from forkpoint.trainers._labels import (
     Labeler,
+    absent_roles,
     forks_by_reference,
     labeled_by,
     labeled_by_grams,
@@ -91,6 +93,8 @@ def watch(
     RecordError where the folder already holds a run.
     """
     host.check_host(trainer)
+    if on_alarm not in get_args(OnAlarm):
+        raise ValueError(f"watch: on_alarm={on_alarm!r}; it is one of {', '.join(get_args(OnAlarm))}")
     if any(isinstance(callback, Monitor) for callback in trainer.callback_handler.callbacks):
         raise host.HostError("watch: this trainer is watched already; make a new trainer to watch it otherwise")
     place = Path(out) if out is not None else Path(trainer.args.output_dir) / "forkpoint"
@@ -137,15 +141,19 @@ def manage(
         reference: a frozen policy, or the name of one, for methods that read its entropy.
         settings: the method's settings where they differ from the paper's.
 
-    Raises ValueError for a wrong method or setting; the class raises HostError when it is constructed with a config
-    that contradicts the method.
+    Raises ValueError for a wrong method, setting or scope, for labels that cannot label, and for a class that is no
+    GRPO trainer's or whose own ``compute_loss`` would be lost; the class raises HostError when it is constructed with a
+    config that contradicts the method.
     """
+    host.check_class(trainer_class)
+    _refuse_wrong_kinds(method, scope, labels)
     chosen = build(method, **settings) if isinstance(method, str) else method.with_knobs(**settings)
     forks = labels if isinstance(labels, forks_by_reference) else None
 
     class Managed(host.NumbersRows, trainer_class):
         forkpoint_method = chosen
         forkpoint_plan = None
+        forkpoint_labeled = False
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -159,6 +167,10 @@ def manage(
                 self.forkpoint_labeler = labeled_by(labels) if isinstance(labels, Task) else labels
             if "rank" in chosen.reads:
                 note_states(self, chosen.rank_stride)
+                if (self.args.max_completion_length or math.inf) <= 2 * chosen.rank_stride:
+                    said = f"{chosen.name} reads how the rank moves between prefixes {chosen.rank_stride} tokens apart"
+                    remedy = f"which no answer of {self.args.max_completion_length} tokens has two of; set stride lower"
+                    warnings.warn(f"{said}, {remedy}", stacklevel=2)
             if reference is not None:
                 note_reference(self, reference)
             elif forks is not None or reads_reference(chosen):
@@ -185,6 +197,10 @@ def manage(
             if forks is not None:
                 mask = host.completion_mask(batch).bool()
                 batch["forkpoint_label"] = forks.label(batch["forkpoint_entropy_reference"], mask)
+            if "forkpoint_label" in batch and not self.forkpoint_labeled:
+                self.forkpoint_labeled = True
+                for said in absent_roles(chosen, batch["forkpoint_label"]):
+                    warnings.warn(said, stacklevel=2)
             return batch
 
         def compute_loss(
@@ -221,3 +237,16 @@ def manage(
 
     Managed.__name__ = Managed.__qualname__ = f"Managed{trainer_class.__name__}"
     return Managed
+
+
+def _refuse_wrong_kinds(method: Any, scope: Any, labels: Any) -> None:
+    if not isinstance(method, str | Method):
+        raise ValueError(f"manage: method={method!r}; give a method's name, 'module:function', or a Method")
+    if scope not in get_args(Scope):
+        raise ValueError(f"manage: scope={scope!r}; it is one of {', '.join(get_args(Scope))}")
+    known = labels is None or isinstance(labels, Task | forks_by_reference)
+    if isinstance(labels, type) or not (known or callable(labels)):
+        raise ValueError(
+            f"manage: labels={labels!r}; give a task, forks_by_reference(...), labeled_by_grams(grams), or a function "
+            "(prompts, token_ids, mask, tokenizer) -> labels"
+        )
