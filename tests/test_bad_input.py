@@ -60,7 +60,7 @@ def one_line(error: BaseException) -> str:
         ("--method hicra+kl_vov", "no 'kl_vov' in methods; did you mean 'kl_cov'?"),
         ("--method kl_cov+kl_cov", "kl_cov+kl_cov: name two different methods or more"),
         ("--method hicra+kl_cov --settings clip_low=0.1", "hicra+kl_cov has no setting 'clip_low'"),
-        ("--method pass_at_k --settings k=9", "k=9"),
+        ("--method pass_at_k --settings k=9", "pass_at_k teaches nothing of 8 completions per prompt"),
         ("--method mine:method", "cannot load 'mine:method'"),
     ],
 )
