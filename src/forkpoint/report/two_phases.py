@@ -23,7 +23,7 @@ TITLES = {
 CAPTION = (
     "Read at training steps; ends in the sentence are means of the first and the last tenth. A mark with a bar is "
     "where two lines that meet fit better than one, with its 95% interval, by a bootstrap with the curve's own "
-    "correlation from step to step; no mark where one line does as well."
+    "correlation from step to step; no mark where one line does as well. The axis of perplexity begins at 1."
 )
 Bends = dict[tuple[str, int], ChangePoint | None]
 
@@ -40,7 +40,7 @@ def two_phases(runs: Sequence[Run]) -> Section | None:
     return Section(
         "Two phases",
         _finding(found, bends),
-        [_figure(TITLES[key], group, bends) for key, group in found.items()],
+        [_figure(key, group, bends) for key, group in found.items()],
         definitions(runs, ENTROPY, SAMPLED, PLANNING),
         CAPTION,
         step_table(flat, [f"{TITLES[one.key].partition(':')[0]}, {one.key}, {one.name}" for one in flat]),
@@ -57,8 +57,10 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _figure(title: str, group: Sequence[Series], bends: Bends) -> Figure:
-    drawn = panel(title, group)
+def _figure(key: str, group: Sequence[Series], bends: Bends) -> Figure:
+    # a policy that is sure of every token has a perplexity of 1, and none has less
+    top = max(value for one in group for _, value in one.finite)
+    drawn = panel(TITLES[key], group, y_range=[1.0, 1 + 1.06 * (top - 1)] if key == PERPLEXITY and top > 1 else None)
     marks = [_mark(one, bend) for one in group if (bend := bends[one.key, one.arm]) is not None]
     return replace(drawn, traces=[*drawn.traces, *marks])
 
