@@ -48,7 +48,8 @@ def probe(
     """Draw from each model and read every probe; writes all but the page.
 
     ``functions`` are the ``scorer``, ``entailment`` and ``kernel`` of ``readings``. Raises ValueError, in one line, for
-    no model, a model or task that is none, and a folder with samples of other settings or weights.
+    no model, a model or task that is none, and a folder with samples of other settings or weights; RecordError for a
+    folder that another process writes.
     """
     if not models:
         raise ValueError("probe: name one model or several: 'tiny', a folder, or a Hub id")
@@ -79,11 +80,11 @@ def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite:
     model, tokenizer = load(asked.model)
     model = on_accelerator(model)
     tokenizer = Chatting(tokenizer, asked.model) if asked.chat else tokenizer
-    begun = place.begin(fingerprint(model))
-    samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
-    found = readings(samples, **functions)
-    named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}
-    place.done(begun, functions=named, readings=plain(found))
+    with place.begin(fingerprint(model)) as begun:
+        samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
+        found = readings(samples, **functions)
+        named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}
+        place.done(begun, functions=named, readings=plain(found))
     return Probed(name, asked, folder, samples, found)
 
 

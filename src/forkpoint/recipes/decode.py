@@ -143,7 +143,8 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     """Decode what ``out`` does not hold yet; writes all but the page.
 
     Raises ValueError, in one line, for an unknown decoder, task or setting, a model that cannot be decoded from, a
-    prompt that uses up the budget or the model's context, and a folder with other settings or weights.
+    prompt that uses up the budget or the model's context, and a folder with other settings or weights; RecordError for
+    a folder that another process writes.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
     folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked), overwrite=overwrite)
@@ -152,24 +153,24 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     problems = first_problems(task, asked.problems)
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
     reads = {name: made.reads for name, made in decoders.items()}
-    begun = folder.begin(fingerprint(policy.model), decoders=built, reads=reads)
-    rows, times = _kept(out, asked)
-    parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
-    for name, budget, at in parts[len(times) :]:
-        part = problems[at : at + PART]
-        decoder = replace(decoders[name], name=name)
-        found, took = _timed(policy, decoder, asks(policy, task, part, asked.chat), budget, asked.seed)
-        verdicts = score(task, part, [one.text for one in found])
-        made = [
-            {"method": name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
-            for problem, verdict, one in zip(part, verdicts, found, strict=True)
-        ]
-        _append(out / PROBLEMS, made)
-        _append(out / TIMES, [took])
-        rows, times = [*rows, *made], [*times, took]
-        if show is not None:
-            show(len(rows), len(asked.methods) * len(asked.budgets) * len(problems))
-    folder.done(begun)
+    with folder.begin(fingerprint(policy.model), decoders=built, reads=reads) as begun:
+        rows, times = _kept(out, asked)
+        parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
+        for name, budget, at in parts[len(times) :]:
+            part = problems[at : at + PART]
+            decoder = replace(decoders[name], name=name)
+            found, took = _timed(policy, decoder, asks(policy, task, part, asked.chat), budget, asked.seed)
+            verdicts = score(task, part, [one.text for one in found])
+            made = [
+                {"method": name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
+                for problem, verdict, one in zip(part, verdicts, found, strict=True)
+            ]
+            _append(out / PROBLEMS, made)
+            _append(out / TIMES, [took])
+            rows, times = [*rows, *made], [*times, took]
+            if show is not None:
+                show(len(rows), len(asked.methods) * len(asked.budgets) * len(problems))
+        folder.done(begun)
     return Compared(asked, out, tuple(rows), tuple(times))
 
 

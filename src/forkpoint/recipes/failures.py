@@ -145,7 +145,8 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
     """Write what ``out`` does not hold yet; the page is not written. ``show(done, of)`` counts problems of files.
 
     Raises ValueError, in one line, for an unknown task or setting, a model that cannot be decoded from, whose thinking
-    has no known end or whose context is too small, and a folder with other settings or weights.
+    has no known end or whose context is too small, and a folder with other settings or weights; RecordError for a
+    folder that another process writes.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
     problems = first_problems(task, asked.problems)
@@ -161,14 +162,14 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
             thresholds[arm] = _threshold(asked, task, policy, model)
         del policy
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
-    begun = place.begin(weights, thresholds=thresholds, decoders=built)
-    count = _Count(len(weights) * (len(decoders) + 1) * len(problems), show)
-    arms: list[Arm] = []
-    for arm, model in asked.arms.items():
-        making = _Making(asked, task, problems, model, _load(asked, task, model, problems), out / arm, count)
-        arms.append(making.arm(arm, decoders, thresholds[arm]))
-        del making
-    place.done(begun)
+    with place.begin(weights, thresholds=thresholds, decoders=built) as begun:
+        count = _Count(len(weights) * (len(decoders) + 1) * len(problems), show)
+        arms: list[Arm] = []
+        for arm, model in asked.arms.items():
+            making = _Making(asked, task, problems, model, _load(asked, task, model, problems), out / arm, count)
+            arms.append(making.arm(arm, decoders, thresholds[arm]))
+            del making
+        place.done(begun)
     return arms
 
 

@@ -1,17 +1,19 @@
 """A folder of what a model wrote: it says what was asked of which weights, goes on where it stopped, or refuses.
 
 One sealed JSON document stands beside the files of lines. It is written before the first line, so that lines of other
-settings or other weights never get among them.
+settings or other weights never get among them. One process at a time writes the folder.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forkpoint import __version__
 from forkpoint.record._begin import identity
+from forkpoint.record._lock import Lock
 from forkpoint.record.documents import read_document, write_document
 
 REMEDY = "replace them with --overwrite, or choose another --out"
@@ -35,29 +37,46 @@ class AnswerFolder:
 
     def ready(self) -> None:
         """Raises ValueError, in one line, where the folder holds lines of other settings that are to stay."""
+        if self.overwrite or not self._written():
+            return
         file = self.path / self.document
-        if self.overwrite:
-            return
         if not file.exists():
-            if self._written():
-                raise ValueError(f"{self.path}: holds {self.holds} without {self.document}; {REMEDY}")
-            return
+            raise ValueError(f"{self.path}: holds {self.holds} without {self.document}; {REMEDY}")
         stored = read_document(file).get("asked", {})
         for name, value in self.asked.items():
             if stored.get(name) != value:
                 what = f"{name} = {stored.get(name)}, and {name} = {value} is asked for"
                 raise ValueError(f"{self.path}: holds {self.holds} with {what}; give the same settings, {REMEDY}")
 
-    def begin(self, weights: Any, **about: Any) -> dict[str, Any]:
-        """The document, as it is or newly written; call it when nothing else can be refused any more.
+    @contextlib.contextmanager
+    def begin(self, weights: Any, **about: Any) -> Iterator[dict[str, Any]]:
+        """The document, as it is or newly written; enter it when nothing else can be refused any more.
 
-        Raises ValueError where it is of other ``weights``, or the folder cannot be written.
+        Until it is left no other process can enter it. Raises ValueError where the document is of other ``weights``, or
+        the folder cannot be written, and RecordError where another process writes it.
         """
-        file = self.path / self.document
-        if self.overwrite:
-            for old in [file, *self._written()]:
-                old.unlink(missing_ok=True)
-        if file.exists():
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_be_written(error) from error
+        lock = Lock(self.path)
+        try:
+            # again: another process may have come and gone
+            self.ready()
+            yield self._begun(weights, about)
+        finally:
+            lock.release()
+
+    def stored(self, name: str) -> Any:
+        """A member of the document that is to stay; None where there is none."""
+        return None if self.overwrite or not self._written() else read_document(self.path / self.document).get(name)
+
+    def done(self, begun: Mapping[str, Any], **found: Any) -> None:
+        write_document(self.path / self.document, {**begun, "state": "done", **found})
+
+    def _begun(self, weights: Any, about: Mapping[str, Any]) -> dict[str, Any]:
+        file, written = self.path / self.document, self._written()
+        if written and not self.overwrite:
             found = read_document(file)
             if found.get("weights") != json.loads(json.dumps(weights)):
                 raise ValueError(f"{self.path}: holds {self.holds} of other weights than the model has now; {REMEDY}")
@@ -65,19 +84,17 @@ class AnswerFolder:
         begun = {"schema": 1, "forkpoint": __version__, "asked": dict(self.asked), "weights": weights, **about}
         begun |= {"environment": identity()["environment"], "state": "begun"}
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            for old in written:
+                old.unlink()
             write_document(file, begun)
         except OSError as error:
-            raise ValueError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
+            raise self._cannot_be_written(error) from error
         return begun
 
-    def stored(self, name: str) -> Any:
-        """A member of the document that is to stay; None where there is none."""
-        file = self.path / self.document
-        return None if self.overwrite or not file.exists() else read_document(file).get(name)
-
-    def done(self, begun: Mapping[str, Any], **found: Any) -> None:
-        write_document(self.path / self.document, {**begun, "state": "done", **found})
+    def _cannot_be_written(self, error: OSError) -> ValueError:
+        return ValueError(f"{self.path}: cannot be written ({error.strerror}); choose another --out")
 
     def _written(self) -> list[Path]:
-        return [file for pattern in self.lines for file in sorted(self.path.glob(pattern))]
+        """The files with a line in them: a document without any, as a refused attempt leaves it, binds nobody."""
+        files = [file for pattern in self.lines for file in sorted(self.path.glob(pattern))]
+        return [file for file in files if file.stat().st_size]

@@ -1,0 +1,51 @@
+"""The folders of ``decode``, ``probe`` and ``failures``: one process at a time, one question once there is a line."""
+
+import pytest
+
+from forkpoint import cli, exits
+from forkpoint.record._lock import Lock
+from forkpoint.record.documents import read_document
+
+FEW = ["--problems", "2"]
+ASKED = {
+    "decode": ["tiny", "--methods", "greedy", "--budget", "40", *FEW],
+    "probe": ["tiny", "--k", "2", "--max-tokens", "20", *FEW],
+    "failures": ["tiny", "tiny", "--k", "2", "--paths", "2", "--waits", "1", "--settings", "stop.threshold=0.1", *FEW],
+}
+LINES = {"decode": "problems.jsonl", "probe": "samples.jsonl", "failures": "before/samples.jsonl"}
+FIRST = {"decode": "recipes.decode.asks", "probe": "probes._draw.chunk", "failures": "recipes.failures.paths"}
+"""what each calls for its first line"""
+
+
+@pytest.fixture(params=ASKED)
+def verb(request):
+    return request.param
+
+
+def test_a_second_process_on_a_folder_is_refused_and_doubles_nothing(verb, tmp_path, capsys):
+    words = [verb, *ASKED[verb], "--out", str(tmp_path)]
+    assert cli.main(words) == exits.DONE
+    before = (tmp_path / LINES[verb]).read_bytes()
+    capsys.readouterr()
+    lock = Lock(tmp_path)
+    for more in ([], ["--overwrite"]):
+        assert cli.main([*words, *more]) == exits.DAMAGED
+        told = capsys.readouterr().err
+        assert "is being written by process" in told and "--out" in told and told.count("\n") == 1
+    assert (tmp_path / LINES[verb]).read_bytes() == before
+    lock.release()
+    assert cli.main(words) == exits.DONE and not (tmp_path / ".lock").exists()
+
+
+def test_a_folder_without_a_line_takes_another_question(verb, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise ValueError("before the first line")
+
+    words = [verb, *ASKED[verb], "--out", str(tmp_path)]
+    with monkeypatch.context() as at_first:
+        at_first.setattr(f"forkpoint.{FIRST[verb]}", stop)
+        assert cli.main([*words, "--seed", "1"]) != exits.DONE
+    assert read_document(tmp_path / f"{verb}.json")["asked"]["seed"] == 1
+    assert cli.main(words) == exits.DONE
+    assert read_document(tmp_path / f"{verb}.json")["asked"]["seed"] == 0
+    assert cli.main([*words, "--seed", "1"]) == exits.USAGE and "seed = 0, and seed = 1 is" in capsys.readouterr().err
