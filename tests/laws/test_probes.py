@@ -200,6 +200,6 @@ def test_a_damaged_line_is_named(tmp_path: Path):
     lines = path.read_text().split("\n")
     for damage in ("", "{", "[]", "{}", lines[1][:-9], lines[1].replace("logp", "lodp"), "null", "{'problem': 3}"):
         path.write_text("\n".join([lines[0], damage, *lines[2:]]))
-        with pytest.raises(ValueError, match=r"samples.jsonl: line 2 holds no samples \(.*\); draw again") as caught:
+        with pytest.raises(ValueError, match=r"samples.jsonl: line 2: (has no|checksum) .*; restore") as caught:
             read(path)
         assert "\n" not in str(caught.value)

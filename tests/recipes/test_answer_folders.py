@@ -1,12 +1,14 @@
 """The folders of ``decode``, ``probe`` and ``failures``: one process at a time, one question once there is a line."""
 
+import re
+
 import pytest
 
 from forkpoint import cli, exits
 from forkpoint.record._lock import Lock
-from forkpoint.record.documents import read_document
+from forkpoint.record.documents import read_document, write_document
 
-FEW = ["--problems", "2"]
+FEW = ["--problems", "3"]
 ASKED = {
     "decode": ["tiny", "--methods", "greedy", "--budget", "40", *FEW],
     "probe": ["tiny", "--k", "2", "--max-tokens", "20", *FEW],
@@ -49,3 +51,48 @@ def test_a_folder_without_a_line_takes_another_question(verb, tmp_path, capsys, 
     assert cli.main(words) == exits.DONE
     assert read_document(tmp_path / f"{verb}.json")["asked"]["seed"] == 0
     assert cli.main([*words, "--seed", "1"]) == exits.USAGE and "seed = 0, and seed = 1 is" in capsys.readouterr().err
+
+
+CHANGES = {
+    "a line is missing": (lambda rows: [rows[0], *rows[2:]], "line 2: holds problem"),
+    "a line is there twice": (lambda rows: [rows[0], *rows], "line 2: holds problem"),
+    "all lines are there twice": (lambda rows: [*rows, *rows], ": holds problem"),
+    "two lines changed places": (lambda rows: [rows[1], rows[0], *rows[2:]], "line 1: holds problem"),
+    "a verdict was changed": (
+        lambda rows: [re.sub(rb"correct|wrong", b"none", rows[0]), *rows[1:]],
+        "line 1: checksum",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_lines_that_were_changed_are_named_and_kept(change, verb, tmp_path, capsys):
+    words = [verb, *ASKED[verb], "--out", str(tmp_path)]
+    assert cli.main(words) == exits.DONE
+    file, (changed, says) = tmp_path / LINES[verb], CHANGES[change]
+    whole = file.read_bytes()
+    file.write_bytes(b"".join(changed(whole.splitlines(keepends=True))))
+    before = file.read_bytes()
+    capsys.readouterr()
+    for _ in range(2):
+        assert cli.main(words) == exits.USAGE
+        told = capsys.readouterr().err
+        assert f"{file}: line " in told and says in told and "--overwrite" in told and told.count("\n") == 1
+        assert ("a second time" in told) == ("twice" in change)
+    assert file.read_bytes() == before
+    assert cli.main([*words, "--overwrite"]) == exits.DONE and file.read_bytes() == whole
+
+
+def test_the_last_lines_of_a_file_are_made_again(verb, tmp_path):
+    words = [verb, *ASKED[verb], "--out", str(tmp_path)]
+    assert cli.main(words) == exits.DONE
+    whole = (tmp_path / LINES[verb]).read_bytes()
+    (tmp_path / LINES[verb]).write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    assert cli.main(words) == exits.DONE and (tmp_path / LINES[verb]).read_bytes() == whole
+
+
+def test_lines_of_an_older_version_are_refused(verb, tmp_path, capsys):
+    words = [verb, *ASKED[verb], "--out", str(tmp_path)]
+    assert cli.main(words) == exits.DONE
+    write_document(tmp_path / f"{verb}.json", read_document(tmp_path / f"{verb}.json") | {"schema": 1})
+    assert cli.main(words) == exits.USAGE and "as another version of forkpoint writes them" in capsys.readouterr().err

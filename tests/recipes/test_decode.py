@@ -106,7 +106,7 @@ def test_a_damaged_line_is_named(tmp_path):
     decode(SMALL, tmp_path)
     lines = (tmp_path / PROBLEMS).read_text().splitlines(keepends=True)
     (tmp_path / PROBLEMS).write_text("".join([lines[0], "{]\n", *lines[2:]]))
-    with pytest.raises(ValueError, match=r"problems.jsonl: line 2 is damaged .*--overwrite"):
+    with pytest.raises(ValueError, match=r"problems.jsonl: line 2: has no checksum, .*--overwrite"):
         decode(SMALL, tmp_path)
 
 

@@ -5,7 +5,6 @@ or after an interruption, the samples are the same file, byte for byte, on one m
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from forkpoint.policies.ids import ends_of, fitted, vocabulary_of
 from forkpoint.policies.logp import crossed_logp, token_logp
 from forkpoint.policies.sample import Sampled, encoded, sample
 from forkpoint.probes._asked import Asked
-from forkpoint.probes._samples import Crossed, Drawn, Samples, from_lines, to_line
-from forkpoint.record.documents import write_bytes
+from forkpoint.probes._samples import Crossed, Drawn, Samples, from_rows, to_row
+from forkpoint.record import lines
 from forkpoint.tasks import Problem, Task, first_problems
 from forkpoint.verify import score
 
@@ -44,7 +43,7 @@ def draw(drawing: Drawing, path: Path, *, show: Show | None = None) -> Samples:
     first = range(0, len(done), max(1, len(done) // max(1, asked.crossed)))[: asked.crossed]
     if crossed is None and len(first) > 1:
         crossed = cross(drawing, [done[i] for i in first])
-        _append(path, [crossed])
+        lines.append(path, [to_row(crossed)])
     return Samples(tuple(done), crossed)
 
 
@@ -64,7 +63,7 @@ def in_chunks(
     done, crossed = _kept(path, problems, size)
     for start in range(len(done), len(problems), size):
         rows = list(make(problems[start : start + size], start))
-        _append(path, rows)
+        lines.append(path, list(map(to_row, rows)))
         done += rows
         if show is not None:
             show(len(done), len(problems))
@@ -121,24 +120,18 @@ def cross(drawing: Drawing, problems: Sequence[Drawn]) -> Crossed:
 
 
 def _kept(path: Path, problems: Sequence[Problem], size: int) -> tuple[list[Drawn], Crossed | None]:
-    """What whole chunks the file holds; what follows them, as a killed writer leaves it, is cut off."""
-    if not path.exists():
-        return [], None
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    done, crossed = from_lines(lines, path)
-    if [one.id for one in done] != [problem.id for problem in problems[: len(done)]]:
-        raise ValueError(f"{path}: holds other problems than the task has now; draw again with --overwrite")
+    """What whole chunks the file holds; what follows them, as a killed writer leaves it, is cut off.
+
+    Raises ValueError, naming the line, where one is damaged, missing, there twice or of another problem.
+    """
+    rows = lines.read(path)
+    done, crossed = from_rows(rows, path)
+    last = "crossed log-probs"
+    found = [last if "crossed" in row else f"problem {row['problem']['id']!r}" for row in rows]
+    lines.check_order(path, found, [*(f"problem {problem.id!r}" for problem in problems), last])
     whole = len(done) if len(done) == len(problems) else len(done) // size * size
-    kept = lines[: whole + (crossed is not None)]
-    write_bytes(path, "".join(line + "\n" for line in kept).encode())
+    lines.keep(path, whole + (crossed is not None))
     return done[:whole], crossed
-
-
-def _append(path: Path, rows: Sequence[Drawn | Crossed]) -> None:
-    with path.open("ab") as file:
-        file.write("".join(map(to_line, rows)).encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _check(model: Any, tokenizer: Any, problems: Sequence[Problem], asked: Asked) -> None:

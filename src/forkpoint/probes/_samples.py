@@ -4,7 +4,6 @@ One JSON line per problem, and a last one for the crossed log-probs where there 
 again, or a new one made, without the model. numpy only.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forkpoint.record import lines
 
 OUTCOMES = ("correct", "wrong", "none")
 
@@ -97,31 +98,28 @@ class Samples:
         return np.array([measure(one) for one in self.problems], dtype=float)
 
 
-def to_line(row: Drawn | Crossed) -> str:
-    """One JSON line. Raises ValueError for a number that is not finite.
+def to_row(row: Drawn | Crossed) -> dict[str, Any]:
+    """What one line holds.
 
-    >>> to_line(Crossed(("a", "b"), ((-1.0, -2.0), (-2.0, -1.0))))
-    '{"crossed": {"ids": ["a", "b"], "logp": [[-1.0, -2.0], [-2.0, -1.0]]}}\\n'
+    >>> to_row(Crossed(("a", "b"), ((-1.0, -2.0), (-2.0, -1.0))))
+    {'crossed': {'ids': ('a', 'b'), 'logp': ((-1.0, -2.0), (-2.0, -1.0))}}
     """
     name = "crossed" if isinstance(row, Crossed) else "problem"
-    values = {key: value for key, value in asdict(row).items() if value is not None}
-    return json.dumps({name: values}, allow_nan=False) + "\n"
+    return {name: {key: value for key, value in asdict(row).items() if value is not None}}
 
 
-def from_lines(lines: Sequence[str], where: str | Path = "samples") -> tuple[list[Drawn], Crossed | None]:
+def from_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[list[Drawn], Crossed | None]:
     """What lines hold. Raises ValueError that names the line which is none of ours."""
     problems: list[Drawn] = []
     crossed: Crossed | None = None
-    for number, line in enumerate(lines, 1):
+    for number, row in enumerate(rows, 1):
         try:
-            row = json.loads(line)
             if "crossed" in row:
                 crossed = Crossed(**_frozen(row["crossed"]))
             else:
                 problems.append(Drawn(**_frozen(row["problem"])))
         except (ValueError, TypeError, KeyError) as error:
-            what = f"line {number} holds no samples ({error})"
-            raise ValueError(f"{where}: {what}; draw again with --overwrite") from None
+            raise lines.damaged(path, number, f"holds no samples ({error})") from None
     return problems, crossed
 
 
@@ -129,15 +127,17 @@ def read(path: Path) -> Samples:
     """The samples in a file. Raises ValueError in one line where it is missing, cut or changed."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; forkpoint probe writes it")
-    # not splitlines, which also breaks at characters that may stand inside a text
-    problems, crossed = from_lines(path.read_text(encoding="utf-8").split("\n")[:-1], path)
+    problems, crossed = from_rows(lines.read(path), path)
     return Samples(tuple(problems), crossed)
 
 
 def write(samples: Samples, path: Path) -> None:
-    """The samples as a file that ``read`` returns them from, equal to the last bit."""
+    """The samples as a file that ``read`` returns them from, equal to the last bit.
+
+    Raises ValueError for a number that is not finite.
+    """
     rows = [*samples.problems, *([samples.crossed] if samples.crossed else [])]
-    path.write_text("".join(map(to_line, rows)), encoding="utf-8")
+    path.write_bytes(b"".join(lines.to_line(to_row(row)) for row in rows))
 
 
 def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:

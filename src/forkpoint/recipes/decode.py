@@ -10,9 +10,8 @@ write the same ``problems.jsonl``, byte for byte, on one machine's CPU.
 """
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from forkpoint.config import Setting
 from forkpoint.decoders import Ask, Decoded, Decoder, Policy, build, load_policy
 from forkpoint.policies import fingerprint
 from forkpoint.recipes._paths import asks
+from forkpoint.record import lines
 from forkpoint.record.answers import AnswerFolder
-from forkpoint.record.documents import write_bytes
 from forkpoint.tasks import Problem, Thinking, first_problems
 from forkpoint.verify import score
 
@@ -154,10 +153,10 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
     reads = {name: made.reads for name, made in decoders.items()}
     with folder.begin(fingerprint(policy.model), decoders=built, reads=reads) as begun:
-        rows, times = _kept(out, asked)
-        parts = [(name, budget, at) for name in asked.names for budget in asked.budgets for at in _starts(problems)]
-        for name, budget, at in parts[len(times) :]:
-            part = problems[at : at + PART]
+        cut = [problems[at : at + PART] for at in range(0, len(problems), PART)]
+        parts = [(name, budget, part) for name in asked.names for budget in asked.budgets for part in cut]
+        rows, times = _kept(out, parts)
+        for name, budget, part in parts[len(times) :]:
             decoder = replace(decoders[name], name=name)
             found, took = _timed(policy, decoder, asks(policy, task, part, asked.chat), budget, asked.seed)
             verdicts = score(task, part, [one.text for one in found])
@@ -165,8 +164,8 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
                 {"method": name, "budget": budget, "problem": problem.id, "verdict": verdict.outcome} | _row(one)
                 for problem, verdict, one in zip(part, verdicts, found, strict=True)
             ]
-            _append(out / PROBLEMS, made)
-            _append(out / TIMES, [took])
+            lines.append(out / PROBLEMS, made)
+            lines.append(out / TIMES, [took])
             rows, times = [*rows, *made], [*times, took]
             if show is not None:
                 show(len(rows), len(asked.methods) * len(asked.budgets) * len(problems))
@@ -206,38 +205,25 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _starts(problems: Sequence[Problem]) -> range:
-    return range(0, len(problems), PART)
+def _kept(out: Path, parts: Sequence[tuple[str, int, Sequence[Problem]]]) -> tuple[list[Row], list[Row]]:
+    """The whole parts that the folder holds; what follows them, as a killed writer leaves it, is cut off.
 
-
-def _kept(out: Path, asked: Comparison) -> tuple[list[Row], list[Row]]:
-    """The whole parts that the folder holds; what follows them, as a killed writer leaves it, is cut off."""
-    times, rows = list(_lines(out / TIMES)), list(_lines(out / PROBLEMS))
+    Raises ValueError, naming the line, where one is damaged, missing, there twice or in another's place.
+    """
+    rows, times = lines.read(out / PROBLEMS), lines.read(out / TIMES)
+    wanted = [_called(name, budget, one.id) for name, budget, part in parts for one in part]
+    lines.check_order(out / PROBLEMS, [_called(row["method"], row["budget"], row["problem"]) for row in rows], wanted)
+    wanted = [_called(name, budget, len(part)) for name, budget, part in parts]
+    lines.check_order(out / TIMES, [_called(row["method"], row["budget"], row["problems"]) for row in times], wanted)
     while times and sum(part["problems"] for part in times) > len(rows):
         times.pop()
     rows = rows[: sum(part["problems"] for part in times)]
-    for path, kept in ((out / TIMES, times), (out / PROBLEMS, rows)):
-        if path.exists():
-            write_bytes(path, b"".join(_line(row) for row in kept))
+    lines.keep(out / TIMES, len(times))
+    lines.keep(out / PROBLEMS, len(rows))
     return rows, times
 
 
-def _lines(path: Path) -> Iterator[Row]:
-    if not path.exists():
-        return
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], 1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}: line {number} is damaged ({error}); decode again with --overwrite") from None
-
-
-def _line(row: Row) -> bytes:
-    return json.dumps(row, allow_nan=False).encode() + b"\n"
-
-
-def _append(path: Path, rows: Sequence[Row]) -> None:
-    with path.open("ab") as file:
-        file.write(b"".join(map(_line, rows)))
-        file.flush()
-        os.fsync(file.fileno())
+def _called(method: str, budget: int, problems: str | int) -> str:
+    """What an error calls a line: of one problem, by its id, or of a number of them."""
+    what = f"{problems} problems" if isinstance(problems, int) else f"problem {problems!r}"
+    return f"{what} of {method} at {budget}"

@@ -16,6 +16,8 @@ from forkpoint.record._begin import identity
 from forkpoint.record._lock import Lock
 from forkpoint.record.documents import read_document, write_document
 
+SCHEMA = 2
+"""1 had lines without a checksum"""
 REMEDY = "replace them with --overwrite, or choose another --out"
 
 
@@ -42,7 +44,10 @@ class AnswerFolder:
         file = self.path / self.document
         if not file.exists():
             raise ValueError(f"{self.path}: holds {self.holds} without {self.document}; {REMEDY}")
-        stored = read_document(file).get("asked", {})
+        stored = read_document(file)
+        if stored.get("schema") != SCHEMA:
+            raise ValueError(f"{self.path}: holds {self.holds} as another version of forkpoint writes them; {REMEDY}")
+        stored = stored.get("asked", {})
         for name, value in self.asked.items():
             if stored.get(name) != value:
                 what = f"{name} = {stored.get(name)}, and {name} = {value} is asked for"
@@ -81,7 +86,7 @@ class AnswerFolder:
             if found.get("weights") != json.loads(json.dumps(weights)):
                 raise ValueError(f"{self.path}: holds {self.holds} of other weights than the model has now; {REMEDY}")
             return found
-        begun = {"schema": 1, "forkpoint": __version__, "asked": dict(self.asked), "weights": weights, **about}
+        begun = {"schema": SCHEMA, "forkpoint": __version__, "asked": dict(self.asked), "weights": weights, **about}
         begun |= {"environment": identity()["environment"], "state": "begun"}
         try:
             for old in written:
