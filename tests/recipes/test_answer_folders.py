@@ -1,10 +1,14 @@
 """The folders of ``decode``, ``probe`` and ``failures``: one process at a time, one question once there is a line."""
 
+import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
 from forkpoint import cli, exits
+from forkpoint.policies import folder
 from forkpoint.record._lock import Lock
 from forkpoint.record.documents import read_document, write_document
 
@@ -96,3 +100,22 @@ def test_lines_of_an_older_version_are_refused(verb, tmp_path, capsys):
     assert cli.main(words) == exits.DONE
     write_document(tmp_path / f"{verb}.json", read_document(tmp_path / f"{verb}.json") | {"schema": 1})
     assert cli.main(words) == exits.USAGE and "as another version of forkpoint writes them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["chat template", "normalizer", "special token"])
+def test_an_edited_tokenizer_is_refused(change, verb, tmp_path, capsys):
+    model = Path(shutil.copytree(folder("tiny"), tmp_path / "model"))
+    words = [str(model) if word == "tiny" else word for word in ASKED[verb]]
+    words = [verb, *words, "--out", str(tmp_path / "out")]
+    assert cli.main(words) == cli.main(words) == exits.DONE
+    if change == "chat template":
+        (model / "chat_template.jinja").write_text("{{ messages[0]['content'] }} ")
+    else:
+        file = "tokenizer.json" if change == "normalizer" else "tokenizer_config.json"
+        stored = json.loads((model / file).read_text())
+        stored |= {"normalizer": {"type": "Lowercase"}} if change == "normalizer" else {"sep_token": "try"}
+        (model / file).write_text(json.dumps(stored))
+    capsys.readouterr()
+    assert cli.main(words) == exits.USAGE
+    told = capsys.readouterr().err
+    assert "of another tokenizer or chat template than the model has now" in told and told.count("\n") == 1

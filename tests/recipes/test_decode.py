@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.laws.small_models import small_tokenizer
+from torch import arange, zeros
+from torch.nn import ParameterList
 from transformers import AutoModelForCausalLM, MambaConfig
 
 from forkpoint import cli, exits
@@ -206,8 +208,17 @@ def test_two_checkpoints_are_told_apart():
     model, _ = load(TINY)
     before = fingerprint(model)
     assert before == fingerprint(load(TINY)[0])
-    next(iter(model.parameters())).data[0, 0] += 1e-3
+    for parameter in model.parameters():
+        numbers = parameter.data.view(-1)
+        kept, numbers[-1] = numbers[-1].item(), numbers[-1] + 1e-3
+        assert fingerprint(model) != before, "one number, the last of a tensor"
+        numbers[-1] = kept
+    assert fingerprint(model) == before
+    rows = next(iter(model.parameters())).data
+    rows[[20, 30]] = rows[[30, 20]]
     assert fingerprint(model) != before
+    assert len({fingerprint(ParameterList([zeros(size)])) for size in (0, 1, 9000)}) == 3
+    assert fingerprint(ParameterList([arange(9001.0)[1:]])) == fingerprint(ParameterList([arange(1.0, 9001)]))
 
 
 # ---- what is said of it

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forkpoint import catalog
-from forkpoint.policies import fingerprint, load, on_accelerator, short_name
+from forkpoint.policies import fingerprint, load, on_accelerator, prompts_by, short_name
 from forkpoint.policies.chat import Chatting
 from forkpoint.probes import Reading, Samples, readings
 from forkpoint.probes._asked import Asked
@@ -48,8 +48,8 @@ def probe(
     """Draw from each model and read every probe; writes all but the page.
 
     ``functions`` are the ``scorer``, ``entailment`` and ``kernel`` of ``readings``. Raises ValueError, in one line, for
-    no model, a model or task that is none, and a folder with samples of other settings or weights; RecordError for a
-    folder that another process writes.
+    no model, a model or task that is none, and a folder with samples of other settings or of another model; RecordError
+    for a folder that another process writes.
     """
     if not models:
         raise ValueError("probe: name one model or several: 'tiny', a folder, or a Hub id")
@@ -80,7 +80,7 @@ def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite:
     model, tokenizer = load(asked.model)
     model = on_accelerator(model)
     tokenizer = Chatting(tokenizer, asked.model) if asked.chat else tokenizer
-    with place.begin(fingerprint(model)) as begun:
+    with place.begin(fingerprint(model), prompts_by(tokenizer)) as begun:
         samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
         found = readings(samples, **functions)
         named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}

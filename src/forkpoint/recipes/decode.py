@@ -19,7 +19,7 @@ from typing import Any
 from forkpoint import catalog
 from forkpoint.config import Setting
 from forkpoint.decoders import Ask, Decoded, Decoder, Policy, build, load_policy
-from forkpoint.policies import fingerprint
+from forkpoint.policies import fingerprint, prompts_by
 from forkpoint.recipes._paths import asks
 from forkpoint.record import lines
 from forkpoint.record.answers import AnswerFolder
@@ -142,8 +142,8 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     """Decode what ``out`` does not hold yet; writes all but the page.
 
     Raises ValueError, in one line, for an unknown decoder, task or setting, a model that cannot be decoded from, a
-    prompt that uses up the budget or the model's context, and a folder with other settings or weights; RecordError for
-    a folder that another process writes.
+    prompt that uses up the budget or the model's context, and a folder with other settings or of another model;
+    RecordError for a folder that another process writes.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
     folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked), overwrite=overwrite)
@@ -152,7 +152,8 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     problems = first_problems(task, asked.problems)
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
     reads = {name: made.reads for name, made in decoders.items()}
-    with folder.begin(fingerprint(policy.model), decoders=built, reads=reads) as begun:
+    of = (fingerprint(policy.model), prompts_by(policy.tokenizer))
+    with folder.begin(*of, decoders=built, reads=reads) as begun:
         cut = [problems[at : at + PART] for at in range(0, len(problems), PART)]
         parts = [(name, budget, part) for name in asked.names for budget in asked.budgets for part in cut]
         rows, times = _kept(out, parts)

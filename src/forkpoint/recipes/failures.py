@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from forkpoint import catalog
 from forkpoint.config import Setting
 from forkpoint.decoders import Decoded, Decoder, Policy, build, load_policy
-from forkpoint.policies import fingerprint
+from forkpoint.policies import fingerprint, prompts_by
 from forkpoint.policies.chat import Chatting
 from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._asked import Asked
@@ -145,8 +145,8 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
     """Write what ``out`` does not hold yet; the page is not written. ``show(done, of)`` counts problems of files.
 
     Raises ValueError, in one line, for an unknown task or setting, a model that cannot be decoded from, whose thinking
-    has no known end or whose context is too small, and a folder with other settings or weights; RecordError for a
-    folder that another process writes.
+    has no known end or whose context is too small, and a folder with other settings or of other models; RecordError
+    for a folder that another process writes.
     """
     decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
     problems = first_problems(task, asked.problems)
@@ -154,15 +154,15 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
     place = AnswerFolder(out, DOCUMENT, [PAGE, *files], as_json(asked), overwrite=overwrite)
     place.ready()
     # one at a time: three models need not fit side by side, and one that cannot be used is told before the first token
-    weights, thresholds = {}, place.stored("thresholds") or {}
+    weights, tokenizers, thresholds = {}, {}, place.stored("thresholds") or {}
     for arm, model in asked.arms.items():
         policy = _load(asked, task, model, problems)
-        weights[arm] = fingerprint(policy.model)
+        weights[arm], tokenizers[arm] = fingerprint(policy.model), prompts_by(policy.tokenizer)
         if arm not in thresholds:
             thresholds[arm] = _threshold(asked, task, policy, model)
         del policy
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
-    with place.begin(weights, thresholds=thresholds, decoders=built) as begun:
+    with place.begin(weights, tokenizers, thresholds=thresholds, decoders=built) as begun:
         count = _Count(len(weights) * (len(decoders) + 1) * len(problems), show)
         arms: list[Arm] = []
         for arm, model in asked.arms.items():

@@ -1,7 +1,7 @@
-"""A folder of what a model wrote: it says what was asked of which weights, goes on where it stopped, or refuses.
+"""A folder of what a model wrote: it says what was asked of which model, goes on where it stopped, or refuses.
 
 One sealed JSON document stands beside the files of lines. It is written before the first line, so that lines of other
-settings or other weights never get among them. One process at a time writes the folder.
+settings or another model never get among them. One process at a time writes the folder.
 """
 
 import contextlib
@@ -18,6 +18,8 @@ from forkpoint.record.documents import read_document, write_document
 
 SCHEMA = 2
 """1 had lines without a checksum"""
+MADE_BY = {"weights": "other weights", "tokenizer": "another tokenizer or chat template"}
+"""members of a document that say what wrote the lines -> what an error calls others"""
 REMEDY = "replace them with --overwrite, or choose another --out"
 
 
@@ -54,11 +56,11 @@ class AnswerFolder:
                 raise ValueError(f"{self.path}: holds {self.holds} with {what}; give the same settings, {REMEDY}")
 
     @contextlib.contextmanager
-    def begin(self, weights: Any, **about: Any) -> Iterator[dict[str, Any]]:
+    def begin(self, weights: Any, tokenizer: Any, **about: Any) -> Iterator[dict[str, Any]]:
         """The document, as it is or newly written; enter it when nothing else can be refused any more.
 
-        Until it is left no other process can enter it. Raises ValueError where the document is of other ``weights``, or
-        the folder cannot be written, and RecordError where another process writes it.
+        Until it is left no other process can enter it. Raises ValueError where the document is of other ``weights`` or
+        another ``tokenizer``, or the folder cannot be written, and RecordError where another process writes it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,7 @@ class AnswerFolder:
         try:
             # again: another process may have come and gone
             self.ready()
-            yield self._begun(weights, about)
+            yield self._begun({"weights": weights, "tokenizer": tokenizer}, about)
         finally:
             lock.release()
 
@@ -79,14 +81,16 @@ class AnswerFolder:
     def done(self, begun: Mapping[str, Any], **found: Any) -> None:
         write_document(self.path / self.document, {**begun, "state": "done", **found})
 
-    def _begun(self, weights: Any, about: Mapping[str, Any]) -> dict[str, Any]:
+    def _begun(self, made_by: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
         file, written = self.path / self.document, self._written()
         if written and not self.overwrite:
             found = read_document(file)
-            if found.get("weights") != json.loads(json.dumps(weights)):
-                raise ValueError(f"{self.path}: holds {self.holds} of other weights than the model has now; {REMEDY}")
+            for name, value in made_by.items():
+                if found.get(name) != json.loads(json.dumps(value)):
+                    what = f"holds {self.holds} of {MADE_BY[name]} than the model has now"
+                    raise ValueError(f"{self.path}: {what}; {REMEDY}")
             return found
-        begun = {"schema": SCHEMA, "forkpoint": __version__, "asked": dict(self.asked), "weights": weights, **about}
+        begun = {"schema": SCHEMA, "forkpoint": __version__, "asked": dict(self.asked), **made_by, **about}
         begun |= {"environment": identity()["environment"], "state": "begun"}
         try:
             for old in written:
