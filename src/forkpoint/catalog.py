@@ -1,6 +1,7 @@
 """A folder is the list: a file ``NAME.py`` in it defines ``NAME``, and that is its whole registration."""
 
 import ast
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -32,6 +33,22 @@ def get(folder: str, name: str) -> Any:
     if name not in names(folder):
         raise ValueError(f"no {name!r} in {folder}; {suggest(name, names(folder))}")
     return getattr(import_module(f"forkpoint.{folder}.{name}"), name)
+
+
+def call(kind: str, function: Callable[..., Any], *values: Any, about: str = "") -> Any:
+    """``function(*values)``, of a user: where it raises, ValueError says which function did, and of ``about`` what.
+
+    >>> import math
+    >>> call("scorer", math.fsum, 3, about="problem 'p'")
+    Traceback (most recent call last):
+    ValueError: scorer math:fsum: raised TypeError ('int' object is not iterable) for problem 'p'; --debug shows where
+    """
+    try:
+        return function(*values)
+    except Exception as error:
+        name = f"{function.__module__}:{function.__qualname__}" if hasattr(function, "__qualname__") else repr(function)
+        told = f"{kind} {name}: raised {type(error).__name__} ({error})" + (f" for {about}" if about else "")
+        raise ValueError(" ".join(f"{told}; --debug shows where".splitlines())) from error
 
 
 def summary(folder: str, name: str) -> str:

@@ -48,6 +48,35 @@ def test_a_scorer_of_one_s_own_is_found_in_the_folder(forkpoint_: Forkpoint):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["probe", "tiny", "--scorer", "breaks:here"], "scorer breaks:here: raised KeyError ('a key') for problem '"),
+        (["probe", "tiny", "--entailment", "breaks:here"], "entailment breaks:here: raised KeyError ('a key') for pr"),
+        (["probe", "tiny", "--kernel", "breaks:here"], "kernel breaks:here: raised KeyError ('a key') for problem '"),
+        (["probe", "tiny", "--task", "breaks:here"], "task breaks:here: raised KeyError ('a key'); --debug"),
+        (["decode", "tiny", "--task", "breaks:here"], "task breaks:here: raised KeyError ('a key'); --debug"),
+        (["failures", "tiny", "tiny", "--task", "breaks:here"], "task breaks:here: raised KeyError ('a key'); --debug"),
+        (["train", "--task", "breaks:here"], "task breaks:here: raised KeyError ('a key'); --debug"),
+        (
+            ["decode", "tiny", "--methods", "entropy_branching", "--settings", "scorer=math:fsum", "--budget", "99"],
+            "scorer math:fsum: raised TypeError (",
+        ),
+        (
+            ["decode", "tiny", "--methods", "abstractions", "--settings", "generator=breaks:here", "max_tokens=20"],
+            "generator breaks:here: raised KeyError ('a key') for problem '",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_function_of_one_s_own_that_raises_is_named(words: list[str], says: str, forkpoint_: Forkpoint):
+    Path("breaks.py").write_text("def here(*about):\n    return {}['a key']\n")
+    small = {"probe": ("--k", "8", "--problems", "4"), "train": ("--steps", "1")}.get(words[0], ("--problems", "4"))
+    told = forkpoint_(*words, *small, "--out", "here")
+    assert (told.code, told.out) == (2, "")
+    assert says in told.error
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
         ([], "probe: name one model or several"),
         (["./nowhere"], "model './nowhere': no such folder"),
         (["tiny", "--task", "countdwn"], "no 'countdwn' in tasks; did you mean 'countdown'?"),

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from forkpoint import catalog
 from forkpoint.decoders._decoder import Ask, Decode, Finish, Trace
 from forkpoint.decoders._scores import Final, Scorer, judged, weights
 from forkpoint.decoders._thinking import thought
@@ -62,7 +64,8 @@ class Tree:
     """``live`` rows advance together; each tree is a function of problem, seed and settings alone."""
 
     def __init__(self, ask: Ask, rule: Rule, score: Scorer, asked: Decode) -> None:
-        self.ask, self._rule, self._judge = ask, rule, score
+        self.ask, self._rule = ask, rule
+        self._judge = partial(catalog.call, "scorer", score, about=f"problem {ask.id!r}")
         self._policy, self._seed = asked.policy, asked.seed
         self._left = asked.budget - len(ask.prompt)
         self._longest = min(rule.max_tokens, asked.room(ask))

@@ -19,10 +19,11 @@ gives plain samples. Behind a chat prompt the text stands in the model's turn. W
 it throws away, is not counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from forkpoint import catalog
 from forkpoint.decoders._decoder import Ask, Decode, Decoded, Decoder, Spent, Trace, decoder
 from forkpoint.decoders._forks import Fork, grow
 from forkpoint.decoders._machine import Row, complete
@@ -74,7 +75,7 @@ def abstractions(
         if propose is None or not m:
             proposed = _openings(asked, machine, m, opening, max_tokens)
         else:
-            texts = [propose(asked.policy.text(ask.prompt), m, asked.seed) for ask in asked.asks]
+            texts = [_proposed(asked, ask, propose, m) for ask in asked.asks]
             found = [_put(asked.policy, each, m, template) for each in texts]
             proposed = [_within(asked, *pair, max_tokens) for pair in zip(asked.asks, found, strict=True)]
         return _solved(asked, machine, proposed, k, max_tokens)
@@ -141,6 +142,12 @@ def _more(asked: Decode, ask: Ask, drawn: Sequence[Trace], m: int, opening: int,
 
 def _distinct(drawn: Sequence[Trace]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(trace.ids for trace in drawn if not trace.kept))
+
+
+def _proposed(asked: Decode, ask: Ask, propose: Callable[..., Any], m: int) -> Any:
+    """What the generator returns. ValueError, in one line, where it raises."""
+    prompt = asked.policy.text(ask.prompt)
+    return catalog.call("generator", propose, prompt, m, asked.seed, about=f"problem {ask.id!r}")
 
 
 def _put(policy: Policy, texts: Any, m: int, template: str) -> list[tuple[Trace, tuple[int, ...]]]:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forkpoint import catalog
 from forkpoint.policies import fingerprint, load, on_accelerator, prompts_by, short_name
 from forkpoint.policies.chat import Chatting
 from forkpoint.probes import Reading, Samples, readings
@@ -19,6 +18,7 @@ from forkpoint.probes._asked import Asked
 from forkpoint.probes._draw import Show, draw
 from forkpoint.probes._plugged import plugged
 from forkpoint.record.answers import AnswerFolder
+from forkpoint.tasks import task_of
 
 DOCUMENT, SAMPLES, PAGE = "probe.json", "samples.jsonl", "probe.html"
 Functions = Mapping[str, str | Callable[..., Any]]
@@ -53,7 +53,7 @@ def probe(
     """
     if not models:
         raise ValueError("probe: name one model or several: 'tiny', a folder, or a Hub id")
-    catalog.get("tasks", asked.task)  # a misspelt task or function is found before the first model is loaded
+    task_of(asked.task)  # a misspelt task or function is found before the first model is loaded
     for kind, function in (functions or {}).items():
         if function:
             plugged(kind, function)
@@ -81,7 +81,7 @@ def _one(name: str, asked: Asked, folder: Path, functions: Functions, overwrite:
     model = on_accelerator(model)
     tokenizer = Chatting(tokenizer, asked.model) if asked.chat else tokenizer
     with place.begin(fingerprint(model), prompts_by(tokenizer)) as begun:
-        samples = draw((model, tokenizer, catalog.get("tasks", asked.task)(), asked), folder / SAMPLES, show=show)
+        samples = draw((model, tokenizer, task_of(asked.task), asked), folder / SAMPLES, show=show)
         found = readings(samples, **functions)
         named = {kind: given if isinstance(given, str) else repr(given) for kind, given in functions.items() if given}
         place.done(begun, functions=named, readings=plain(found))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from forkpoint import catalog
 from forkpoint.probes._few import left_out, sizes
 from forkpoint.probes._plugged import plugged
 from forkpoint.probes._reading import Reading, reading
@@ -23,7 +24,7 @@ def best_of_k(samples: Samples, *, ks: Sequence[int] | None = None, scorer: str 
     """best@k by ``scorer(prompt, text) -> number``, or by log-prob per token where there is none.
 
     Only completions with a verdict are drawn from, and problems left out as in ``pass_at_k``. Raises ValueError for a
-    scorer that is missing or returns no number, and for a k that no problem has enough judged completions for.
+    scorer that is missing, raises or returns no number, and for a k that no problem has enough judged completions for.
 
     >>> verdicts, logp = ("correct", "wrong", "wrong"), (-1.0, -2.0, -3.0)
     >>> one = Drawn("p", "", ("",) * 3, (None,) * 3, verdicts, logp, (1,) * 3)
@@ -60,7 +61,7 @@ def _ranked(one: Drawn, judge: Scorer | None) -> tuple[NDArray[np.float64], NDAr
 def _score(one: Drawn, i: int, judge: Scorer | None) -> float:
     if judge is None:
         return one.logp[i] / max(1, one.lengths[i])
-    found = judge(one.prompt, one.texts[i])
+    found = catalog.call("scorer", judge, one.prompt, one.texts[i], about=f"problem {one.id!r}")
     try:
         score = float(found)
     except (TypeError, ValueError):

@@ -10,10 +10,12 @@ and -sum_c p(c) ln p(c) of each, from 0 to ln n nats.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forkpoint import catalog
 from forkpoint.probes._plugged import plugged
 from forkpoint.probes._reading import Reading, reading
 from forkpoint.probes._samples import Drawn, Samples
@@ -26,7 +28,7 @@ def semantic_entropy(samples: Samples, *, entailment: str | Entailment = "") -> 
     """Both forms. ``entailment(a, b) -> bool`` says whether answer a entails b; by default only equal answers do.
 
     Completions without an answer are a cluster of their own. Long completions have log-probs far apart: the weighted
-    form is then that of the few most probable ones. Raises ValueError for an entailment that is missing.
+    form is then that of the few most probable ones. Raises ValueError for an entailment that is missing or raises.
 
     >>> logp = (-1.0, -1.2, -3.0, -4.0)
     >>> one = Drawn("p", "", ("",) * 4, ("7", "7", "8", "9"), ("none",) * 4, logp, (1,) * 4)
@@ -34,7 +36,7 @@ def semantic_entropy(samples: Samples, *, entailment: str | Entailment = "") -> 
     [1.0397, 0.3618]
     """
     entails = plugged("entailment", entailment) if entailment else None
-    labels = [clusters(one.answers, entails) for one in samples.problems]
+    labels = [clusters(one.answers, entails and _named(entails, one)) for one in samples.problems]
     columns = {
         "semantic_entropy/discrete": np.array([of_counts(np.bincount(found).tolist()) for found in labels]),
         "semantic_entropy/weighted": np.array(
@@ -69,6 +71,10 @@ def weighted(one: Drawn, labels: NDArray[np.int64]) -> float:
     p = np.array([np.sort(weights[labels == label]).sum() for label in range(labels.max() + 1)])
     p = np.sort(p[p > 0] / p.sum())
     return abs(float(-(p * np.log(p)).sum()))
+
+
+def _named(entails: Entailment, one: Drawn) -> Entailment:
+    return partial(catalog.call, "entailment", entails, about=f"problem {one.id!r}")
 
 
 def _one_meaning(first: str | None, other: str | None, entails: Entailment | None) -> bool:

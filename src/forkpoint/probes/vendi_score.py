@@ -12,10 +12,12 @@ from 1 (all alike) to n (none alike); a higher q counts what is common and forge
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forkpoint import catalog
 from forkpoint.probes._plugged import plugged
 from forkpoint.probes._reading import Reading, reading
 from forkpoint.probes._samples import Drawn, Samples
@@ -29,7 +31,7 @@ def vendi_score(samples: Samples, *, kernel: str | Kernel = "", n: int = 2) -> R
     """By ``kernel(text, text) -> similarity``, symmetric with kernel(a, a) = 1; else by the cosine of embeddings where
     the samples hold them, else of the counts of all 1 ... n-grams.
 
-    Raises ValueError for a kernel that is missing, or whose values are no similarity.
+    Raises ValueError for a kernel that is missing or raises, or whose values are no similarity.
 
     >>> one = Drawn("p", "", ("a b", "a b", "c d", "c d"), (None,) * 4, ("none",) * 4, (0.0,) * 4, (2,) * 4)
     >>> [round(found.value, 6) for found in vendi_score(Samples((one,))).values.values()]
@@ -60,7 +62,8 @@ def vendi(similarity: NDArray[np.float64], q: float = 1.0) -> float:
 
 def _similarity(one: Drawn, outside: Kernel | None, n: int) -> NDArray[np.float64]:
     if outside is not None:
-        return _checked(np.array([[outside(a, b) for b in one.texts] for a in one.texts], dtype=float), one.id)
+        kernel = partial(catalog.call, "kernel", outside, about=f"problem {one.id!r}")
+        return _checked(np.array([[kernel(a, b) for b in one.texts] for a in one.texts], dtype=float), one.id)
     if one.embeddings is not None:
         return _cosines(np.array(one.embeddings, dtype=float))
     bags = [Counter(gram for size in range(1, n + 1) for gram in grams(row, size)) for row in sequences(one)]

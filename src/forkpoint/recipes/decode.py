@@ -23,7 +23,7 @@ from forkpoint.policies import fingerprint, prompts_by
 from forkpoint.recipes._paths import asks
 from forkpoint.record import lines
 from forkpoint.record.answers import AnswerFolder
-from forkpoint.tasks import Problem, Thinking, first_problems
+from forkpoint.tasks import Problem, Thinking, first_problems, task_of
 from forkpoint.verify import score
 
 DOCUMENT, PROBLEMS, TIMES, PAGE = "decode.json", "problems.jsonl", "times.jsonl", "decode.html"
@@ -145,7 +145,7 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     prompt that uses up the budget or the model's context, and a folder with other settings or of another model;
     RecordError for a folder that another process writes.
     """
-    decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
+    decoders, task = asked.decoders(), task_of(asked.task)
     folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked), overwrite=overwrite)
     folder.ready()
     policy = load_policy(asked.model, asked.thinking or getattr(task, "thinking", None))

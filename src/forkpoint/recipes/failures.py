@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from forkpoint import catalog
 from forkpoint.config import Setting
 from forkpoint.decoders import Decoded, Decoder, Policy, build, load_policy
 from forkpoint.policies import fingerprint, prompts_by
@@ -33,7 +32,7 @@ from forkpoint.recipes._paths import Many, TooFew, asks, calibrated, paths, vote
 from forkpoint.recipes.decode import Comparison, as_json, counts, markers
 from forkpoint.record.answers import AnswerFolder
 from forkpoint.record.documents import read_document, write_document
-from forkpoint.tasks import Problem, Task, Thinking, first_problems
+from forkpoint.tasks import Problem, Task, Thinking, first_problems, task_of
 from forkpoint.trainers._evaluation import Evaluation, evaluate
 
 DOCUMENT, PAGE = "failures.json", "failures.html"
@@ -148,7 +147,7 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
     has no known end or whose context is too small, and a folder with other settings or of other models; RecordError
     for a folder that another process writes.
     """
-    decoders, task = asked.decoders(), catalog.get("tasks", asked.task)()
+    decoders, task = asked.decoders(), task_of(asked.task)
     problems = first_problems(task, asked.problems)
     files = [f"{arm}/{name}" for arm in ARMS for name in FILES]
     place = AnswerFolder(out, DOCUMENT, [PAGE, *files], as_json(asked), overwrite=overwrite)

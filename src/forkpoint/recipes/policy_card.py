@@ -8,9 +8,8 @@ The criteria look at the policy before RL only; whatever RL then shows is report
 import json
 from pathlib import Path
 
-from forkpoint import catalog
 from forkpoint.policies import load
-from forkpoint.tasks import Task
+from forkpoint.tasks import task_of
 from forkpoint.trainers._evaluation import Evaluation, evaluate
 
 CRITERIA: tuple[tuple[str, float, float], ...] = (
@@ -28,9 +27,8 @@ SHOWN = ("pass@1", "pass@2", "pass@4", "pass@16", "entropy/full", "entropy/full_
 def measure_policy(model: str, task: str = "countdown") -> dict[str, float]:
     """Readings over 256 held-out problems with 16 samples each, at temperature 1."""
     network, tokenizer = load(model)
-    chosen: Task = catalog.get("tasks", task)()
     evaluation = Evaluation(problems=256, samples=16, seed=1, crossed=0)
-    return evaluate(network, tokenizer, chosen, evaluation, keep=0).values
+    return evaluate(network, tokenizer, task_of(task), evaluation, keep=0).values
 
 
 def card(values: dict[str, float], recipe: dict[str, object], parameters: int) -> str:

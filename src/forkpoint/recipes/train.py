@@ -11,14 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from forkpoint import catalog
 from forkpoint.config import RunConfig
 from forkpoint.recipes.side_by_side import Show
 from forkpoint.record.checkpoints import remove_checkpoints
 from forkpoint.record.estimate import estimate_bytes
 from forkpoint.record.remove import remove_run
 from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
-from forkpoint.tasks import Task
+from forkpoint.tasks import Task, task_of
 from forkpoint.verify import score
 
 
@@ -39,7 +38,7 @@ def train(config: RunConfig, *, show: Show | None = None, tell: Callable[[str], 
     quiet_libraries()
     from forkpoint.trainers.trl import last_complete, watch
 
-    task: Task = catalog.get("tasks", config.task)()
+    task = task_of(config.task)
     folder = config.folder
     with _checkpoint_folder(config) as checkpoints:
         trainer = make_trainer(config, task, checkpoints)

@@ -6,6 +6,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from forkpoint import catalog
 from forkpoint.labels import Label
 from forkpoint.verify import Verdict as Verdict
 
@@ -82,6 +83,11 @@ class Task(Protocol):
     def traits(self, problem: Problem, text: str) -> dict[str, str | float]:
         """What kind of completion this is, such as its format and number of tries; strings are counted as shares."""
         ...
+
+
+def task_of(name: str) -> Task:
+    """The task of that name, as published. ValueError, in one line, where there is none or its function raises."""
+    return catalog.call("task", catalog.get("tasks", name))
 
 
 def first_problems(task: Task, num: int, split: Split = "test", *, fewer: bool = False) -> list[Problem]:
