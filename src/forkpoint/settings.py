@@ -34,7 +34,8 @@ def _like(parameter: inspect.Parameter, value: object) -> object:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         unit = "; a share is a fraction, 0.2 % is 0.002" if str(value).endswith("%") else ""
-        raise ValueError(f"{name}={value!r}: it must be a finite number{unit}")
+        wanted = "whole" if isinstance(default, int) else "finite"
+        raise ValueError(f"{name}={value!r}: it must be a {wanted} number{unit}")
     if isinstance(default, int) and float(value) != int(value):
         raise ValueError(f"{name}={value!r}: it must be a whole number")
     return int(value) if isinstance(default, int) else float(value)

@@ -121,7 +121,12 @@ def test_a_damaged_line_is_named(tmp_path):
         ({"problems": 0}, "--problems 0: give 1 or more"),
         ({"problems": 10**6}, "--problems 1000000: the test split of countdown has "),
         ({"methods": ("gredy",)}, "no 'gredy' in decoders; did you mean 'greedy'"),
-        ({"settings": {"top_q": 1.0}}, "--settings top_q: none of greedy, sample has it"),
+        ({"settings": {"top_q": 1.0}}, "--settings top_q: none of greedy, sample has it; did you mean 'top_"),
+        ({"settings": {"temprature": 1.0}}, "none of greedy, sample has it; did you mean 'temperature'? there is "),
+        (
+            {"methods": ("parallel_vote",), "settings": {"parallel_vote.max_tokens": "true"}},
+            "parallel_vote: max_tokens='true': it must be a whole number",
+        ),
         ({"settings": {"samle.top_k": 1.0}}, "--settings samle.top_k: did you mean 'sample'"),
         ({"settings": {"sample.top_q": 1.0}}, "sample has no setting 'top_q'; did you mean 'top_"),
         ({"settings": {"temperature": 0.0}}, "sample: temperature=0.0: it must be above 0"),

@@ -66,18 +66,18 @@ class Comparison:
     def decoders(self) -> dict[str, Decoder]:
         """Built with their settings, by name. ValueError for a setting that no decoder here has."""
         made = {method.partition("=")[0]: method.rpartition("=")[2] for method in self.methods}
-        own = {name: self._settings_of(name, decoder) for name, decoder in made.items()}
-        used = {key for settings in own.values() for key in settings}
+        known = {name: list(build(decoder).settings) for name, decoder in made.items()}
+        common = list(dict.fromkeys(setting for settings in known.values() for setting in settings))
         for key in self.settings:
             name, _, setting = key.rpartition(".")
             if name and name not in self.names:
                 raise ValueError(f"--settings {key}: {catalog.suggest(name, list(self.names))}")
-            if not name and setting not in used:
-                raise ValueError(f"--settings {key}: none of {', '.join(self.names)} has it")
-        return {name: build(made[name], **settings) for name, settings in own.items()}
+            if not name and setting not in common:
+                told = f"none of {', '.join(self.names)} has it; {catalog.suggest(setting, common)}"
+                raise ValueError(f"--settings {key}: {told}")
+        return {name: build(made[name], **self._settings_of(name, known[name])) for name in made}
 
-    def _settings_of(self, name: str, decoder: str) -> dict[str, Setting]:
-        known = build(decoder).settings
+    def _settings_of(self, name: str, known: Sequence[str]) -> dict[str, Setting]:
         common = {key: value for key, value in self.settings.items() if key in known}
         return common | {
             key.removeprefix(f"{name}."): value for key, value in self.settings.items() if key.startswith(f"{name}.")
