@@ -94,6 +94,25 @@ def test_what_cannot_be_probed_is_one_line(words: list[str], says: str, forkpoin
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("verb", ["probe", "decode", "failures"])
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("made/nosuch", "model 'made/nosuch': no such folder; give 'tiny'"),
+        ("not/made/either", "model 'not/made/either': no such folder; give"),
+        ("made", "model 'made': holds no config.json; give"),
+    ],
+)
+def test_a_mistyped_folder_is_told_without_the_hub(
+    model: str, says: str, verb: str, forkpoint_: Forkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    Path("made").mkdir()
+    # what transformers would ask
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", None)
+    told = forkpoint_(verb, *([model, model] if verb == "failures" else [model]))
+    assert told.code == 2 and says in told.error
+
+
 def test_samples_of_other_settings_are_refused_and_replaced_when_asked(forkpoint_: Forkpoint):
     assert forkpoint_("probe", "tiny", *SMALL, "--out", "here").code == 0
     more = ("probe", "tiny", "--k", "8", *SMALL[2:], "--out", "here")

@@ -28,8 +28,8 @@ def load(model: str) -> tuple[Any, Any]:
 
     disable_progress_bar()
     place = folder(model)
-    if place.startswith(("/", ".", "~")) and not Path(place).is_dir():
-        raise ValueError(f"model {model!r}: no such folder; give 'tiny', a folder with config.json, or a Hub id")
+    if what := _no_model(place):
+        raise ValueError(f"model {model!r}: {what}; give 'tiny', a folder with config.json, or a Hub id")
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         network = AutoModelForCausalLM.from_pretrained(place, dtype="float32", trust_remote_code=False)
@@ -37,6 +37,17 @@ def load(model: str) -> tuple[Any, Any]:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"model {model!r}: cannot load ({first}); give 'tiny', a folder, or a Hub id") from error
     return network, tokenizer
+
+
+def _no_model(place: str) -> str:
+    """What is wrong with a folder, told at once where transformers would ask the Hub for it; empty for a Hub id."""
+    path = Path(place)
+    if path.is_dir():
+        # an adapter's folder names the model that it belongs to
+        found = any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+        return "" if found else "holds no config.json"
+    inside = len(path.parts) > 1 and Path(path.parts[0]).is_dir()
+    return "no such folder" if place.startswith(("/", ".", "~")) or place.count("/") > 1 or inside else ""
 
 
 def short_name(model: str) -> str:
