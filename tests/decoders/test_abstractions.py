@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -88,6 +89,25 @@ def test_what_is_no_list_of_texts_is_refused(generators, returned):
 def test_a_budget_without_room_for_abstractions_gives_plain_samples():
     (found,) = build("abstractions", m=2, opening=2, max_tokens=20).decode(table_policy(two_ways), [ASK], 12)
     assert {trace.source for trace in found.traces} == {0} and found.answer in ("b x", "c x")
+
+
+def test_where_no_solution_has_an_abstraction_the_answer_says_why():
+    policy = table_policy(two_ways)
+
+    def note(budget, **settings):
+        return build("abstractions", m=2, max_tokens=20, **settings).decode(policy, [ASK], budget)[0].note
+
+    assert note(12, opening=2) == "no abstraction within the budget, so all are plain samples"
+    assert note(200, opening=9) == "every opening was a whole completion, so none was gone on from"
+    assert note(200, opening=1) == ""
+    assert build("abstractions", m=0, max_tokens=20).decode(policy, [ASK], 12)[0].note == "", "none was wanted"
+
+
+def test_a_text_that_is_longer_than_context_and_budget_is_left_out(generators):
+    generators.long = lambda prompt, m, seed: ["a " * 40]
+    made = build("abstractions", m=1, generator="generators_for_a_test:long", max_tokens=5)
+    (found,) = made.decode(replace(table_policy(two_ways), context=30), [ASK], 29)
+    assert found.note == "no abstraction within the budget, so all are plain samples"
 
 
 @settings(max_examples=40)

@@ -64,6 +64,13 @@ def test_the_worst_are_dropped_so_that_the_others_can_go_on():
     assert [t.finish for t in found.traces].count("pruned") == 3 and len(found.traces) == 4
 
 
+def test_rows_that_do_not_fork_are_told():
+    assert by_hand(100)[0].note == by_hand(100, expansions=1)[0].note == ""
+    assert by_hand(100, segment=4)[0].note == "no row was longer than segment=4, so none forked"
+    some = "no row forked: above threshold=5 was no token that the budget paid for"
+    assert by_hand(100, threshold=5)[0].note == some
+
+
 @pytest.mark.parametrize("final", ["best", "vote", "weighted"])
 def test_votes_by_their_kind(final):
     votes = by_hand(100, final=final)[0].votes

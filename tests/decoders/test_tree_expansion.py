@@ -52,6 +52,18 @@ def test_answers_and_first_tokens_of_branches_are_never_branched_at():
     assert all(0 < len(t.entropy) == len(t.logps) == t.generated for t in found.traces)
 
 
+def test_chains_that_are_not_branched_at_are_told():
+    policy = table_policy(fork_table)
+
+    def note(budget, **settings):
+        made = build("tree_expansion", chains=1, positions=1, max_tokens=10, **settings)
+        return made.decode(policy, [ASK], budget)[0].note
+
+    assert note(100) == note(100, rounds=0) == ""
+    assert note(8) == "the budget paid for no branch, so all are plain chains"
+    assert note(100, threshold=9.0) == "no token could be branched at, so all are plain chains"
+
+
 @settings(max_examples=40)
 @given(
     over=st.integers(1, 200),

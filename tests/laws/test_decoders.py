@@ -194,6 +194,14 @@ def test_no_completion_passes_the_models_context_whatever_the_budget(name):
     assert all(len(trace.ids) + 6 <= tiny().context for trace in found.traces)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "max_tokens" in build(name).settings])
+def test_no_token_is_put_by_that_the_context_has_no_place_for(name):
+    """At 700 tokens: of the 250 that a context of 256 leaves there are two whole ones, of 1024 there is not one."""
+    settings = {**lively(name).settings, "max_tokens": 1024}
+    within = build(name, **{**settings, "max_tokens": tiny().context - 6})
+    assert taken(build(name, **settings).decode(tiny(), asks(3), 700)) == taken(within.decode(tiny(), asks(3), 700))
+
+
 @every_decoder
 def test_a_prompt_that_fills_the_context_is_refused(name):
     long = Ask("long", asks()[0].prompt * 50)

@@ -140,6 +140,13 @@ class Decode(NamedTuple):
             raise ValueError(f"problem {ask.id!r}: {has}; shorten it")
         return left
 
+    def longest(self, ask: Ask, max_tokens: int) -> int:
+        """Most tokens of a completion: ``max_tokens``, or what the model's context leaves where that is less.
+
+        What is planned with, so that no token is put by that no completion could take.
+        """
+        return min(max_tokens, self.room(ask))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decoder:

@@ -36,16 +36,18 @@ def grow(
 ) -> list[Grown]:
     """For each problem what its forks gave, as much of it as the ``left`` tokens surely pay for.
 
-    Waves, as in ``parallel_vote``: what completions leave of ``max_tokens``, their prefix included, pays for the next
-    wave, which reads prompt and prefix again. ``begun`` rows of a problem were there before: samples count on from it.
+    Waves, as in ``parallel_vote``: what completions leave of ``max_tokens``, their prefix included, or of the model's
+    context, pays for the next wave, which reads prompt and prefix again. ``begun`` rows of a problem were there before:
+    samples count on from it.
     """
     found: list[Grown] = [[] for _ in forks]
     waiting, left = [list(each) for each in forks], list(left)
     while True:
         wave: list[tuple[int, Fork, Row]] = []
         for i, each in enumerate(waiting):
-            counts = affordable(each, left[i], max_tokens)
-            rows = _rows(each, counts, max_tokens, begun[i] + len(found[i]))
+            limits = [asked.longest(fork.ask, max_tokens) - len(fork.prefix) for fork in each]
+            counts = affordable(each, left[i], limits)
+            rows = _rows(each, counts, limits, begun[i] + len(found[i]))
             wave += [(i, fork, row) for fork, row in rows]
             waiting[i] = [f._replace(want=f.want - n) for f, n in zip(each, counts, strict=True) if f.want > n]
         if not wave:
@@ -57,25 +59,28 @@ def grow(
             left[i] -= trace.generated + trace.reread
 
 
-def affordable(forks: Sequence[Fork], left: int, max_tokens: int) -> list[int]:
+def affordable(forks: Sequence[Fork], left: int, limits: Sequence[int]) -> list[int]:
     """How many completions of each fork ``left`` tokens surely pay for: one of each in turn, then a second of each ...
 
+    ``limits`` are the most tokens behind each prefix.
+
     >>> ask = Ask("p", (1, 2))
-    >>> affordable([Fork(ask, 2), Fork(ask, 2, (3,))], 40, 10)            # 12 + 12, then 10, and 9 is too much
+    >>> affordable([Fork(ask, 2), Fork(ask, 2, (3,))], 40, [10, 9])       # 12 + 12, then 10, and 9 is too much
     [2, 1]
     """
     counts = [0] * len(forks)
     for _ in range(max((fork.want for fork in forks), default=0)):
         for i, fork in enumerate(forks):
-            cost = max_tokens - len(fork.prefix) + (0 if counts[i] else fork.read)
+            cost = limits[i] + (0 if counts[i] else fork.read)
             if counts[i] < fork.want and cost <= left:
                 counts[i], left = counts[i] + 1, left - cost
     return counts
 
 
-def _rows(forks: Sequence[Fork], counts: Sequence[int], max_tokens: int, begun: int) -> Iterator[tuple[Fork, Row]]:
-    for fork, count in zip(forks, counts, strict=True):
+def _rows(
+    forks: Sequence[Fork], counts: Sequence[int], limits: Sequence[int], begun: int
+) -> Iterator[tuple[Fork, Row]]:
+    for fork, count, limit in zip(forks, counts, limits, strict=True):
         for j in range(count):
-            limit = max_tokens - len(fork.prefix)
             yield fork, Row(fork.ask, begun, limit, reread=j == 0, prefix=fork.prefix)
             begun += 1

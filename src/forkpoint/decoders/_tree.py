@@ -68,8 +68,8 @@ class Tree:
         self._judge = partial(catalog.call, "scorer", score, about=f"problem {ask.id!r}")
         self._policy, self._seed = asked.policy, asked.seed
         self._left = asked.budget - len(ask.prompt)
-        self._longest = min(rule.max_tokens, asked.room(ask))
-        self._at = self._answered = 0
+        self._longest = asked.longest(ask, rule.max_tokens)
+        self._at = self._answered = self._forks = 0
         starts = range(min(rule.expansions, self._left))
         self.live = [Branch(_child(ask.key, number, asked.seed)) for number in starts]
         self._leaves: list[tuple[Branch, Finish]] = []
@@ -87,6 +87,7 @@ class Tree:
         """Take these tokens, one entry per live row; then which rows' caches the live rows go on from, in order."""
         children = [(i, child) for i, each in enumerate(taken) for child in self._children(self.live[i], each)]
         self._left -= len(children)
+        self._forks += len(children) - len(taken)
         self._at += 1
         going: list[tuple[int, Branch]] = []
         for i, child in children:
@@ -136,6 +137,15 @@ class Tree:
 
     def _text(self, branch: Branch) -> str:
         return self._policy.text([token.id for token in _last(branch).path()])
+
+    @property
+    def idle(self) -> str:
+        """Why no row forked; empty where one did, or none should."""
+        if self._forks or self._rule.expansions == 1:
+            return ""
+        if self._at <= self._rule.segment:
+            return f"no row was longer than segment={self._rule.segment}, so none forked"
+        return f"no row forked: above threshold={self._rule.threshold:g} was no token that the budget paid for"
 
     def traces(self, final: Final) -> list[Trace]:
         """Rows that take part in the answer, weighed, before pruned ones; each token is paid for by the first."""

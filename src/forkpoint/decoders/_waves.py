@@ -37,7 +37,7 @@ def waves(
         wave: list[tuple[int, Row]] = []
         for i, ask in enumerate(asked.asks):
             begun, (paths, threshold) = len(found[i]), more(found[i])
-            limits = affordable(left[i] - (len(ask.prompt) if begun else 0), max_tokens)
+            limits = affordable(left[i] - (len(ask.prompt) if begun else 0), asked.longest(ask, max_tokens))
             wave += [
                 (i, Row(ask, begun + j, limit, reread=bool(begun) and j == 0, threshold=threshold))
                 for j, limit in enumerate(limits[: max(paths, 0)])

@@ -15,8 +15,8 @@ Settings of the paper  32 thousand tokens a solution; it compares an n x n grid 
 Worked number  its grid of 16 has pass@k .71 against .65 of plain samples, that of 256 .87 against .82.
 Differs from the paper, which has no public code: it counts solutions, here tokens are equal; ``template`` is ours.
 Pitfalls  A wrong abstraction takes k solutions with it. A budget that may not pay for one solution after an abstraction
-gives plain samples. Behind a chat prompt the text stands in the model's turn. What a generator of yours reads, and what
-it throws away, is not counted.
+gives plain samples, and ``note`` says so. Behind a chat prompt the text stands in the model's turn. What a generator of
+yours reads, and what it throws away, is not counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,7 +72,10 @@ def abstractions(
     propose = outside("generator", generator, "opening")
 
     def run(asked: Decode) -> list[Decoded]:
-        if propose is None or not m:
+        if not m:
+            plain = waves(asked, machine, max_tokens, at_most(k))
+            return [voted(ask, traces) for ask, traces in zip(asked.asks, plain, strict=True)]
+        if propose is None:
             proposed = _openings(asked, machine, m, opening, max_tokens)
         else:
             texts = [_proposed(asked, ask, propose, m) for ask in asked.asks]
@@ -113,7 +116,15 @@ def _solved(asked: Decode, machine: Sample, proposed: Sequence[Proposed], k: int
     control = asked._replace(asks=[asked.asks[i] for i in plain])
     for i, traces in zip(plain, waves(control, machine, max_tokens, at_most(k)), strict=True):
         found[i] = traces
-    return [voted(ask, traces) for ask, traces in zip(asked.asks, found, strict=True)]
+    decided = [voted(ask, traces) for ask, traces in zip(asked.asks, found, strict=True)]
+    return [replace(one, note=_idle(i in plain, bool(forks[i]))) for i, one in enumerate(decided)]
+
+
+def _idle(plain: bool, forks: bool) -> str:
+    """Why no solution goes on from an abstraction; empty where one does."""
+    if plain:
+        return "no abstraction within the budget, so all are plain samples"
+    return "" if forks else "every opening was a whole completion, so none was gone on from"
 
 
 def _openings(asked: Decode, machine: Sample, m: int, opening: int, max_tokens: int) -> list[Proposed]:
@@ -135,7 +146,9 @@ def _openings(asked: Decode, machine: Sample, m: int, opening: int, max_tokens: 
 
 def _more(asked: Decode, ask: Ask, drawn: Sequence[Trace], m: int, opening: int, max_tokens: int) -> int:
     """Openings to draw now, with a solution's tokens put by."""
-    left = asked.budget - Spent.of(len(ask.prompt), drawn).total - (len(ask.prompt) + max_tokens)
+    if opening >= (longest := asked.longest(ask, max_tokens)):
+        return 0
+    left = asked.budget - Spent.of(len(ask.prompt), drawn).total - (len(ask.prompt) + longest)
     paid = max(0, left - (len(ask.prompt) if drawn else 0)) // opening
     return min(paid, m - len(_distinct(drawn)), DRAWS * m - len(drawn))
 
@@ -173,8 +186,10 @@ def _within(asked: Decode, ask: Ask, put: Sequence[tuple[Trace, tuple[int, ...]]
     traces: list[Trace] = []
     forks: list[Fork] = []
     for trace, behind in put:
-        spent = Spent.of(len(ask.prompt), [*traces, trace]).total
-        if spent + len(ask.prompt) + len(behind) + max_tokens <= asked.budget:
+        fork = Fork(replace(ask, prompt=(*ask.prompt, *behind)), 1, source=trace.source)
+        left = asked.budget - Spent.of(len(ask.prompt), [*traces, trace]).total - fork.read
+        # a text that the budget does not pay for may be longer than the context
+        if left > 0 and asked.longest(fork.ask, max_tokens) <= left:
             traces.append(trace)
-            forks.append(Fork(replace(ask, prompt=(*ask.prompt, *behind)), 1, source=trace.source))
+            forks.append(fork)
     return traces, forks

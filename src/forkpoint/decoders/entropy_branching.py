@@ -17,9 +17,9 @@ Differs from the authors' code: it writes the whole step first, then rolls back 
 again, W times with replacement, and does not count what it threw away; steps end at line breaks there, and rows that
 ended without an answer are among the K; temperature and filters are those of the model's own file. No row forks in the
 first segment, as there.
-Pitfalls  With a threshold in nats of the filtered scores a lower top-p branches less. The default scorer knows nothing
-of truth: it prefers what the model finds likely. Rows share the budget: near its end the lowest scores are dropped so
-that the others can go on.
+Pitfalls  With a threshold in nats of the filtered scores a lower top-p branches less, and rows that end in the first
+segment never fork; ``note`` says where none did. The default scorer knows nothing of truth: it prefers what the model
+finds likely. Rows share the budget: near its end the lowest scores are dropped so that the others can go on.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def entropy_branching(
         side_by_side = max(1, asked.rows // (beams * expansions))
         parts = (range(i, min(i + side_by_side, len(asked.asks))) for i in range(0, len(asked.asks), side_by_side))
         trees = chain.from_iterable(_grown(asked, part, rule, judge, warp, entropy) for part in parts)
-        return [voted(tree.ask, tree.traces(final)) for tree in trees]
+        return [replace(voted(tree.ask, tree.traces(final)), note=tree.idle) for tree in trees]
 
     return Decoder(run, entropy)
 

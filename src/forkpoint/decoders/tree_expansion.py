@@ -13,8 +13,8 @@ Differs from the authors' code: there a round may branch at the same token as th
 token with "answer" or "conclusion" in it, and leaves train the policy; a budget of tokens is ours. ``by`` is
 "surprisal" as there, under the name of entropy; "entropy" is what the paper's text says.
 Pitfalls  Every fork reads its prompt and prefix again, and pays: ``entropy_branching`` copies the cache instead. Chains
-come first, so a budget below M ``max_tokens`` may leave nothing to branch with. Leaves that share a wrong prefix agree
-more than samples do.
+come first, so a budget below M ``max_tokens`` may leave nothing to branch with; ``note`` says where that was so. Leaves
+that share a wrong prefix agree more than samples do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,7 +74,7 @@ def tree_expansion(
             grown = grow(asked, machine, max_tokens, forks, left, [len(forest.leaves) for forest in forests])
             for forest, new in zip(forests, grown, strict=True):
                 forest.leaves += [trace for _, trace in new]
-        return [voted(forest.ask, forest.leaves) for forest in forests]
+        return [replace(voted(forest.ask, forest.leaves), note=forest.idle if rounds else "") for forest in forests]
 
     return Decoder(run, entropy)
 
@@ -106,6 +106,14 @@ class _Forest:
         return [
             Fork(self.ask, choice.continuations, self.leaves[i].ids[:at], self.leaves[i].source) for i, at in chosen
         ]
+
+    @property
+    def idle(self) -> str:
+        """Why no chain was branched at; empty where one was."""
+        if len(self.leaves) > self._roots:
+            return ""
+        why = "the budget paid for no branch" if self._branched else "no token could be branched at"
+        return f"{why}, so all are plain chains"
 
     def _choices(self, tree: int, choice: Choice, everywhere: bool) -> list[tuple[int, int]]:
         """Leaf and place of every token that may be branched at, the least certain first."""
