@@ -17,7 +17,15 @@ from forkpoint.probes import Drawn, Samples
 from forkpoint.probes._samples import read
 from forkpoint.recipes._failures_cells import tables, verdict, warning
 from forkpoint.recipes._failures_page import LEVERS, failures_page
-from forkpoint.recipes._failures_summary import Rights, changed_share, questions, summary, unjudged
+from forkpoint.recipes._failures_summary import (
+    Rights,
+    changed_share,
+    cut_share,
+    one_model,
+    questions,
+    summary,
+    unjudged,
+)
 from forkpoint.recipes.failures import DOCUMENT, Arm, Failures, failures
 from forkpoint.record.documents import read_document, write_document
 from forkpoint.tasks import Problem, Thinking
@@ -104,6 +112,23 @@ def test_the_early_stop_is_calibrated_on_training_where_no_threshold_is_given(tm
     over_all = Failures(**(vars(asked) | {"settings": {"threshold": 0.7, "window": 8.0}, "problems": 4}))
     assert failures(over_all, tmp_path / "given")[0].threshold == 0.7, "given for every decoder that has it"
     assert read(tmp_path / "before/stop.jsonl") == before.stop
+
+
+def test_what_the_early_stop_used_is_what_the_document_has(made):
+    (before, after), out = made
+    assert read_document(out / DOCUMENT)["decoders"]["stop"]["threshold"] == {"before": 0.1, "after": 0.1}
+    assert {before.threshold, after.threshold} == {0.1}
+
+
+def test_only_what_its_limit_ended_is_cut_off(made):
+    """Lines without a finish, as they were written before, go by their lengths."""
+    (before, _), _ = made
+    finish = {each for one in before.forced["wait-2"].problems for each in one.finish}
+    assert finish <= {"end", "limit"} and read(made[1] / "before/free.jsonl") == before.free
+    (one,) = drawn("1100", ("7", "7", None, None), 5.0).problems[:1]
+    assert cut_share(Samples((one,)), 10) == 1.0 and cut_share(Samples((one,)), 11) == 0.0
+    told = replace(one, finish=("end", "end", "end", "limit"))
+    assert cut_share(Samples((told,)), 10) == 0.25, "three of those that took all their tokens ended with the last"
 
 
 def test_any_model_with_markers_of_one_s_own(tmp_path):
@@ -283,6 +308,22 @@ def test_the_page_is_inert_and_says_what_is_missing():
     hostile = [Arm(**(vars(one) | {"model": "".join(HOSTILE[:24])})) for one in arms]
     attacked = Document(failures_page(asked, hostile, summary(hostile)))
     assert {tag for tag, _ in attacked.tags} == {tag for tag, _ in document.tags}
+
+
+def test_two_models_of_the_same_weights_are_told(made):
+    arms, _ = made
+    (said,) = one_model(arms)
+    assert said == "before and after have the same weights: they are one model"
+    assert said in failures_page(SMALL, arms, summary(arms))
+    assert not one_model([arms[0], replace(arms[1], weights="other")]) and not one_model([arm("before"), arm("after")])
+
+
+def test_titles_and_what_was_asked_are_for_a_reader(made):
+    arms, _ = made
+    page = failures_page(SMALL, arms, summary(arms))
+    assert "Both levers, crossed" not in page and "What each way to spend tokens gives after training" in page
+    assert "tiny, tiny" in page and "window 8, stop.threshold 0.1" in page
+    assert not re.search(r"\[&#39;|\['tiny|>None<|>False<|\{&#39;", page)
 
 
 # ---- the verb, and what it refuses

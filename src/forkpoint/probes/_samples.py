@@ -37,6 +37,8 @@ class Drawn:
     tokens: tuple[tuple[int, ...], ...] | None = None
     traits: tuple[Mapping[str, str | float], ...] | None = None
     embeddings: tuple[tuple[float, ...], ...] | None = None
+    finish: tuple[str, ...] | None = None
+    """why each is over, as ``Trace.finish`` says it: limit is one that was cut off"""
 
     def __post_init__(self) -> None:
         for field in fields(self)[3:]:

@@ -1,6 +1,6 @@
 """The two failures as one page: what training took, what longer thinking adds, which lever is whose, both crossed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from forkpoint.recipes._failures_cells import (
     verdict,
     warning,
 )
-from forkpoint.recipes._failures_summary import Spread, Summary, unjudged
+from forkpoint.recipes._failures_summary import Spread, Summary, one_model, unjudged
 from forkpoint.recipes.decode import as_json
 from forkpoint.recipes.failures import Arm, Failures
 from forkpoint.report._plot import NUMBER, PERCENT, band, color, dash, layout, symbol
@@ -42,7 +42,7 @@ COLLAPSE = (
 INFLATION = (
     "Thinking is free, or kept from ending once or several times by what the model writes to go on, such as Wait. "
     "Inflation shows as answers that spread, or stop coming, while accuracy falls (arXiv:2506.04210). A completion "
-    "without an answer is a class of its own in the entropy; one that took all its tokens is cut off and has none. "
+    "without an answer is a class of its own in the entropy; one that its limit of tokens ended is cut off. "
     f"Open marks are thoughts of exact length. {BANDS}"
 )
 FIT = (
@@ -110,7 +110,7 @@ def _collapse(arms: Sequence[Arm], names: Sequence[str], found: Summary) -> Sect
         sentence("; ".join(_lost(arms[0], arm, found) for arm in arms[1:])),
         [figure],
         caption=COLLAPSE,
-        notes=unjudged(arms),
+        notes=[*one_model(arms), *unjudged(arms)],
         table=Table(HEADS["reach"], reach_cells(found.reach)),
         template=OPEN,
         content=Table(["entropy, nats", *names], rows),
@@ -221,7 +221,8 @@ def _crossed(found: Summary) -> Section:
         told.setdefault(one.arm, []).append(clause)
     said = sentence("; ".join(f"{arm}: {listed(clauses)}" for arm, clauses in told.items()))
     content = Table(HEADS["cells"], cell_cells(found.cells))
-    return Section("Both levers, crossed", said, caption=CROSSED, template=OPEN, content=content)
+    title = "Both levers, crossed" if found.crossings else "What each way to spend tokens gives after training"
+    return Section(title, said, caption=CROSSED, template=OPEN, content=content)
 
 
 def _tested(found: Summary) -> Section | None:
@@ -239,7 +240,24 @@ def _tested(found: Summary) -> Section | None:
 
 
 def _asked(asked: Failures, arms: Sequence[Arm]) -> Section:
-    rows = [[key, str(value)] for key, value in as_json(asked).items()]
+    rows = [[key.replace("_", " "), words(value)] for key, value in as_json(asked).items()]
     rows += [[f"early stop at, {arm.name}", f"{number(arm.threshold, 4)} nats"] for arm in arms]
     said = "All completions and verdicts are beside this page."
     return Section("What was asked", said, template=OPEN, content=Table(["", "asked"], rows))
+
+
+def words(value: Any) -> str:
+    """What was asked, as a reader has it and not as Python writes it.
+
+    >>> words(["a", "b"]), words({"window": 8.0, "again": ""}), words([]), words(None), words(False), words(3)
+    ('a, b', 'window 8, again none', 'none', 'not given', 'no', '3')
+    """
+    if isinstance(value, Mapping):
+        return words([f"{key.replace('_', ' ')} {words(each)}" for key, each in value.items()])
+    if isinstance(value, list):
+        return ", ".join(map(words, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "not given" if value is None else str(value) or "none"

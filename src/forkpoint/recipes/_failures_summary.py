@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forkpoint.metrics.pass_at_k import unbiased_pass_at_k
-from forkpoint.probes import Samples, Value, over_problems
+from forkpoint.probes import Drawn, Samples, Value, over_problems
 from forkpoint.probes._toy_model import Inflation, fit, gaussian_variance
 from forkpoint.probes.answer_entropy import answer_entropy
 from forkpoint.recipes.failures import Arm
@@ -42,7 +42,7 @@ class Spread(NamedTuple):
     """of the answers to a problem, no answer being one of them; nats"""
     no_answer: Value
     cut: float
-    """share of completions that took all the tokens they may: what has no end has no answer either"""
+    """share of completions that their limit ended"""
 
 
 class Cell(NamedTuple):
@@ -112,6 +112,14 @@ def unjudged(arms: Sequence[Arm]) -> list[str]:
     return told
 
 
+def one_model(arms: Sequence[Arm]) -> list[str]:
+    """A sentence for models that have the same weights: nothing can differ between them."""
+    named: dict[str, list[str]] = {}
+    for arm in arms:
+        named.setdefault(arm.weights or arm.name, []).append(arm.name)
+    return [f"{listed(names)} have the same weights: they are one model" for names in named.values() if len(names) > 1]
+
+
 def right(samples: Samples, k: int = 1) -> NDArray[np.float64]:
     """Unbiased pass@k of each problem; nan where fewer than k completions got a verdict."""
     return samples.each(
@@ -145,8 +153,20 @@ def _one(arm: Arm, way: str, samples: Samples) -> Spread:
     thinking = [float(trait["thinking"]) for one in samples.problems for trait in one.traits or ()]
     found = answer_entropy(samples).values
     accuracy = over_problems(right(samples), unit="share")
-    cut = fmean(length >= arm.most[way] for one in samples.problems for length in one.lengths)
+    cut = cut_share(samples, arm.most[way])
     return Spread(arm.name, way, fmean(thinking), accuracy, found["answer_entropy"], found["no_answer"], cut)
+
+
+def cut_share(samples: Samples, most: int) -> float:
+    """Share of completions that their limit ended, not an end of their own.
+
+    Lines written before they said how a completion is over: those that took ``most`` tokens, the most they may.
+    """
+
+    def cut(one: Drawn) -> list[bool]:
+        return [length >= most for length in one.lengths] if one.finish is None else [w == "limit" for w in one.finish]
+
+    return fmean(each for one in samples.problems for each in cut(one))
 
 
 def _curve(found: Sequence[Spread]) -> Inflation:

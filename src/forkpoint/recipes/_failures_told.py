@@ -6,7 +6,7 @@ from typing import Any
 from forkpoint.recipes._decode_told import Told, plain
 from forkpoint.recipes._failures_cells import HEADS, tables, warning
 from forkpoint.recipes._failures_page import failures_page
-from forkpoint.recipes._failures_summary import Summary, summary, unjudged
+from forkpoint.recipes._failures_summary import Summary, one_model, summary, unjudged
 from forkpoint.recipes.failures import DOCUMENT, PAGE, Failures, failures
 from forkpoint.record.documents import read_document, write_document
 from forkpoint.report._text import ascii_of
@@ -24,7 +24,7 @@ def told(asked: Failures, out: Path, **how: Any) -> Told:
     roles = {arm.name: dict(arm.roles) for arm in arms}
     everything = read_document(out / DOCUMENT) | {"roles": roles} | as_plain(found)
     write_document(out / DOCUMENT, everything)
-    return Told(printed, page, everything, [*unjudged(arms), *filter(None, [warning(found)])])
+    return Told(printed, page, everything, [*one_model(arms), *unjudged(arms), *filter(None, [warning(found)])])
 
 
 def as_plain(found: Summary) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def paths(policy: Policy, decoder: Decoder, task: Task, problems: Sequence[Probl
             logp=tuple(trace.logp for trace in one.traces),
             lengths=tuple(trace.generated for trace in one.traces),
             traits=tuple({"thinking": float(trace.thinking)} for trace in one.traces),
+            finish=tuple(trace.finish for trace in one.traces),
         )
 
 

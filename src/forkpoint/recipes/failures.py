@@ -17,7 +17,7 @@ OUT/failures.html        the page
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,6 +138,8 @@ class Arm:
     """most tokens of a completion, for ``free`` and for each way to force thinking"""
     votes: Samples
     """one voted answer each, for no more tokens than ``long`` spent in the mean"""
+    weights: str = ""
+    """which the model has; empty where nobody says"""
 
 
 def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show | None = None) -> list[Arm]:
@@ -161,6 +163,7 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
             thresholds[arm] = _threshold(asked, task, policy, model)
         del policy
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
+    built["stop"]["threshold"] = thresholds
     with place.begin(weights, tokenizers, thresholds=thresholds, decoders=built) as begun:
         count = _Count(len(weights) * (len(decoders) + 1) * len(problems), show)
         arms: list[Arm] = []

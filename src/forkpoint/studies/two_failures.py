@@ -23,7 +23,7 @@ import numpy as np
 from forkpoint.config import Setting
 from forkpoint.probes import Samples
 from forkpoint.probes.answer_entropy import answer_entropy
-from forkpoint.recipes._failures_summary import AT_INFERENCE, changed_share, right, rights
+from forkpoint.recipes._failures_summary import AT_INFERENCE, changed_share, cut_share, right, rights
 from forkpoint.recipes.decode import as_json
 from forkpoint.recipes.failures import Arm, Failures, failures
 from forkpoint.recipes.side_by_side import ArmFailed
@@ -108,9 +108,8 @@ def _spread(samples: Samples, most: int) -> Row:
     found = answer_entropy(samples).per_problem
     thinking = [float(trait["thinking"]) for one in samples.problems for trait in one.traits or ()]
     accuracy = _plain(right(samples))
-    cut = float(np.mean([length >= most for one in samples.problems for length in one.lengths]))
     columns = {key: list(found[key]) for key in found}
-    return {"thinking": float(np.mean(thinking)), "cut": cut, "accuracy": accuracy, **columns}
+    return {"thinking": float(np.mean(thinking)), "cut": cut_share(samples, most), "accuracy": accuracy, **columns}
 
 
 def _tokens(samples: Samples) -> float:
