@@ -147,6 +147,30 @@ def test_what_a_model_wrote_is_text_on_the_page(forkpoint_: Forkpoint):
     assert not [name for name in names if name.startswith("on") or name in ("srcdoc", "action")]
 
 
+def test_no_answer_is_told_from_one_answer():
+    from forkpoint.probes import Drawn, Samples, readings
+    from forkpoint.probes._asked import Asked
+    from forkpoint.probes._cells import remarks
+    from forkpoint.probes._page import probe_page
+    from forkpoint.probes._run import Probed
+
+    def made(*answers: tuple[str | None, ...]) -> Probed:
+        about = {"verdicts": ("wrong",) * 4, "logp": (-1.0,) * 4, "lengths": (1,) * 4}
+        texts = ("a", "b", "c", "d")
+        problems = [Drawn(f"p{i}", "p", texts, each, **about) for i, each in enumerate(answers)]
+        samples = Samples(tuple(problems))
+        return Probed("m", Asked("m", "m"), Path(), samples, readings(samples))
+
+    mute, half = made((None,) * 4, (None,) * 4), made(("7",) * 4, (None,) * 4)
+    page = probe_page([mute])
+    assert "0.000 nats with m (0.0% of problems nearly always get one answer, and 100.0% none)" in page
+    assert "1.000 among its wrong ones (100.0% of them hold none, which counts as one) with m" in page
+    assert "clusters: 8 of 8 completions hold no answer, which counts as one" in remarks([mute])
+    assert "(50.0% of problems nearly always get one answer, and 50.0% none)" in probe_page([half])
+    told = probe_page([made(("7",) * 4)])
+    assert "(100.0% of problems nearly always get one answer)" in told and "hold none" not in told
+
+
 def test_ctrl_c_keeps_what_was_drawn_and_the_same_command_goes_on(tmp_path: Path):
     words = [sys.executable, "-m", "forkpoint", "probe", "tiny", "--k", "32", "--problems", "24", "--out"]
     environment = os.environ | {"PYTHONPATH": SRC}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forkpoint.probes._cells import cell, values
 from forkpoint.probes._run import Probed
@@ -22,7 +23,8 @@ ANSWERS = (
     " answers, few of them right. Left and low: one answer, and it is wrong."
 )
 CLUSTERS = (
-    "Whiskers are intervals over problems. The number grows with the samples there are, so more right samples hold more"
+    "Whiskers are intervals over problems. No answer is counted as an answer of its own. The number grows with the"
+    " samples there are, so more right samples hold more"
     " different right ones; the table has the share of the most common one beside it."
 )
 
@@ -38,8 +40,7 @@ def answers(probed: Sequence[Probed]) -> Section:
         [f"{edges[i]:.2f} to {edges[i + 1]:.2f}", *(percent(each[i]) for each in shares)] for i in range(len(middles))
     ]
     clauses = [
-        f"{number(float(each.mean()))} nats with {one.name} ({percent(float((each < ONE_ANSWER).mean()))} of problems"
-        " nearly always get one answer)"
+        f"{number(float(each.mean()))} nats with {one.name} ({_alike(one, each < ONE_ANSWER)})"
         for one, each in zip(probed, found, strict=True)
     ]
     return Section(
@@ -63,7 +64,7 @@ def clusters(probed: Sequence[Probed]) -> Section:
     lines = [[name, *(cell(values(one).get(name)) for one in probed)] for name in every]
     clauses = [
         f"{cell(values(one).get('clusters/answers/correct'))} different answers among its right samples and"
-        f" {cell(values(one).get('clusters/answers/wrong'))} among its wrong ones with {one.name}"
+        f" {cell(values(one).get('clusters/answers/wrong'))} among its wrong ones{_silent(one)} with {one.name}"
         for one in probed
     ]
     drawn = layout("what is counted, among which samples", NUMBER, barmode="group")
@@ -74,6 +75,20 @@ def clusters(probed: Sequence[Probed]) -> Section:
         caption=CLUSTERS,
         table=Table(["", *(one.name for one in probed)], lines),
     )
+
+
+def _alike(one: Probed, alike: NDArray[np.bool_]) -> str:
+    """Which share of problems nearly always gets one answer, and which none."""
+    none = alike & (np.array(one.readings["answer_entropy"].per_problem["no_answer"]) > 1 / 2)
+    silent = f", and {percent(float(none.mean()))} none" if none.any() else ""
+    return f"{percent(float((alike & ~none).mean()))} of problems nearly always get one answer{silent}"
+
+
+def _silent(one: Probed) -> str:
+    """How many of the wrong samples hold no answer, which is counted as one."""
+    wrong = [each.answers[i] for each in one.samples.problems for i in each.judged if each.verdicts[i] == "wrong"]
+    share = wrong.count(None) / max(1, len(wrong))
+    return f" ({percent(share)} of them hold none, which counts as one)" if share else ""
 
 
 def _arms(probed: Sequence[Probed]) -> list[tuple[int, str]]:

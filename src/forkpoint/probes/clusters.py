@@ -35,7 +35,10 @@ def clusters(samples: Samples) -> Reading:
         key = f"clusters/{name}/{kind}"
         columns[key] = np.array([float(len(found)) or math.nan for found in counts])
         columns[f"{key}/largest"] = np.array([_largest(found) for found in counts])
-    return reading(columns, {key: "share" if key.endswith("/largest") else "clusters" for key in columns})
+    units = {key: "share" if key.endswith("/largest") else "clusters" for key in columns}
+    silent, every = (sum(counts) for counts in zip(*map(_unanswered, samples.problems), strict=True))
+    note = f"{silent} of {every} completions hold no answer, which counts as one" if silent else ""
+    return reading(columns, units, note)
 
 
 def _asked(samples: Samples) -> Iterator[tuple[str, Labels, str]]:
@@ -45,6 +48,11 @@ def _asked(samples: Samples) -> Iterator[tuple[str, Labels, str]]:
     for name in sorted({name for row in rows for name, value in row.items() if isinstance(value, str)}):
         for kind in KINDS:
             yield name, lambda one, name=name: [row.get(name) for row in one.traits or ()], kind
+
+
+def _unanswered(one: Drawn) -> tuple[int, int]:
+    """How many completions with a verdict hold no answer, of how many."""
+    return sum(one.answers[i] is None for i in one.judged), len(one.judged)
 
 
 def _counts(one: Drawn, labels: Labels, kind: str) -> Counter[Hashable]:

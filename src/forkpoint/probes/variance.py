@@ -6,7 +6,8 @@ With c of n judged completions of a problem right and p = c / n, without bias fo
     between    mean of c (c - 1) / (n (n - 1)), less (mean p)^2      one problem against another
     total      their sum, mean p (1 - mean p)
 
-Each from 0; a policy that is sure of itself, right or wrong, has all of it between.
+Within and total are never below 0; between, being unbiased, may be, by chance, where problems are alike. A policy that
+is sure of itself, right or wrong, has all of it between.
 """
 
 import math
@@ -18,8 +19,6 @@ from forkpoint.probes._samples import Drawn, Samples
 
 def variance(samples: Samples) -> Reading:
     """The three, over problems with two or more verdicts; the others are left out and counted in the note.
-
-    ``between`` may fall below 0 by chance where problems are alike.
 
     >>> right, wrong = ("correct", "correct"), ("wrong", "wrong")
     >>> pair = [Drawn("p", "", ("", ""), (None, None), verdicts, (0.0,) * 2, (1, 1)) for verdicts in (right, wrong)]
