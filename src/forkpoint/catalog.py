@@ -9,6 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+OTHERS = {
+    "methods": ("decoders", "a decoder", "decode"),
+    "decoders": ("methods", "a method of training", "train"),
+}
+"""folder -> the one that it may be taken for, what that holds, and the verb that takes it"""
+
 
 def names(folder: str) -> list[str]:
     """The members of ``forkpoint.<folder>``, sorted; files that start with an underscore are shared parts.
@@ -31,7 +37,7 @@ def get(folder: str, name: str) -> Any:
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{folder}: cannot load {name!r}: {error}") from error
     if name not in names(folder):
-        raise ValueError(f"no {name!r} in {folder}; {suggest(name, names(folder))}")
+        raise ValueError(f"no {name!r} in {folder}; {hint(folder, name)}")
     return getattr(import_module(f"forkpoint.{folder}.{name}"), name)
 
 
@@ -49,6 +55,19 @@ def call(kind: str, function: Callable[..., Any], *values: Any, about: str = "")
         name = f"{function.__module__}:{function.__qualname__}" if hasattr(function, "__qualname__") else repr(function)
         told = f"{kind} {name}: raised {type(error).__name__} ({error})" + (f" for {about}" if about else "")
         raise ValueError(" ".join(f"{told}; --debug shows where".splitlines())) from error
+
+
+def hint(folder: str, name: str) -> str:
+    """For a name that a folder has not: where it is, for a decoder among methods or a method among decoders, else what
+    ``suggest`` says.
+
+    >>> hint("methods", "greedy")
+    'it is a decoder: see forkpoint decode --help and docs/reference/decoders.md'
+    """
+    other, kind, verb = OTHERS.get(folder, ("", "", ""))
+    if other and name in names(other):
+        return f"it is {kind}: see forkpoint {verb} --help and docs/reference/{other}.md"
+    return suggest(name, names(folder))
 
 
 def summary(folder: str, name: str) -> str:

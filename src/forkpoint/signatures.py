@@ -64,7 +64,7 @@ def declared(folder: str, name: str, *, builds: str = "Method") -> Declared:
     {'share': 0.002, 'coef': 1.0, 'at': 'update'}
     """
     if name not in catalog.names(folder):
-        raise ValueError(f"no {name!r} in {folder}; {catalog.suggest(name, catalog.names(folder))}")
+        raise ValueError(f"no {name!r} in {folder}; {catalog.hint(folder, name)}")
     path = Path(__file__).parent / folder / f"{name}.py"
     return read(path.read_text(encoding="utf-8"), name, builds=builds)
 

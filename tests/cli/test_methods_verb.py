@@ -52,6 +52,10 @@ def test_methods_explains_a_composition(forkpoint_: Forkpoint):
             "grpo+kl_cov: grpo and kl_cov each bring an objective and a step has one loss; drop one of them",
         ),
         ("kl_cov+kl_cov", "kl_cov+kl_cov: name two different methods or more, such as hicra+kl_cov"),
+        (
+            "greedy",
+            "no 'greedy' in methods; it is a decoder: see forkpoint decode --help and docs/reference/decoders.md",
+        ),
         ("hicra+kl_vov", "no 'kl_vov' in methods; did you mean 'kl_cov'?"),
         ("kl_cov --tokens 100 --settings k=0.2", "kl_cov has no setting 'k'; there is share, coef, at"),
         ("kl_cov --tokens 100 --settings share=20", "share=20.0: it is a fraction of the step's tokens, from 0 to 1"),

@@ -169,7 +169,7 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
         arms: list[Arm] = []
         for arm, model in asked.arms.items():
             making = _Making(asked, task, problems, model, _load(asked, task, model, problems), out / arm, count)
-            arms.append(making.arm(arm, decoders, thresholds[arm]))
+            arms.append(replace(making.arm(arm, decoders, thresholds[arm]), weights=weights[arm]))
             del making
         place.done(begun)
     return arms
