@@ -25,7 +25,7 @@ def decode(
     settings: dict[str, Setting] = AS_PUBLISHED,
     think_begin: str = "",
     think_end: str = "",
-    think_again: str = "Wait",
+    think_again: str = "",
     chat: bool = False,
     out: str = "runs/decode",
     overwrite: bool = False,
@@ -41,9 +41,9 @@ def decode(
         problems: how many problems
         seed: of the draws
         settings: SETTING=VALUE for every decoder that has it, DECODER.SETTING=VALUE for one
-        think_begin: text that begins thinking, where neither task nor tokenizer say
-        think_end: text that ends thinking
-        think_again: text that makes thinking go on
+        think_begin: text that begins thinking; give think-end too
+        think_end: text that ends thinking, in place of what task or tokenizer say; the task's other texts stay
+        think_again: text that makes thinking go on; where none is given the task's, or Wait
         chat: put prompts through the tokenizer's chat template
         out: folder for the answers, the numbers and the page; the same command goes on where it was stopped
         overwrite: replace answers that were made with other settings
@@ -134,7 +134,7 @@ def failures(
     settings: dict[str, Setting] = AS_PUBLISHED,
     think_begin: str = "",
     think_end: str = "",
-    think_again: str = "Wait",
+    think_again: str = "",
     chat: bool = False,
     out: str = "runs/failures",
     overwrite: bool = False,
@@ -154,9 +154,9 @@ def failures(
         max_tokens: longest completion; each wait may take as many again
         seed: of the draws
         settings: SETTING=VALUE for every decoder that has it; stop.threshold, where it is not to be calibrated
-        think_begin: text that begins thinking, where neither task nor tokenizer say
-        think_end: text that ends thinking
-        think_again: text that makes thinking go on
+        think_begin: text that begins thinking; give think-end too
+        think_end: text that ends thinking, in place of what task or tokenizer say; the task's other texts stay
+        think_again: text that makes thinking go on; where none is given the task's, or Wait
         chat: put prompts through the tokenizer's chat template
         out: folder for the completions, the numbers and the page; the same command goes on where it was stopped
         overwrite: replace completions that were drawn with other settings

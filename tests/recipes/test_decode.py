@@ -20,6 +20,7 @@ from forkpoint.recipes._decode_told import told
 from forkpoint.recipes.decode import DOCUMENT, PROBLEMS, TIMES, Compared, Comparison, asked_for, decode
 from forkpoint.record.documents import read_document, write_document
 from forkpoint.tasks import Thinking
+from forkpoint.tasks.countdown import countdown
 
 SMALL = Comparison("tiny", methods=("greedy", "sample"), budgets=(40, 70), problems=6, settings={"temperature": 1.0})
 
@@ -172,6 +173,34 @@ def test_markers_of_ones_own_are_kept_with_the_rows(tmp_path):
     assert decode(asked, tmp_path).rows, "and are the same settings again"
 
 
+def test_the_task_s_other_markers_stay_where_one_is_named(tmp_path):
+    asked = asked_for("budget_forcing", "60", ("", "answer", ""), model="tiny", problems=4)
+    own = countdown().thinking
+    assert asked.thinking == replace(own, end="answer")
+    assert any(row["forced"] for row in decode(asked, tmp_path).rows), "it has what makes thinking go on"
+    assert asked_for("greedy", "60", ("", "", "try"), model="tiny").thinking == replace(own, again="try")
+    with pytest.raises(ValueError, match="--think-again 'try': give --think-end too"):
+        asked_for("greedy", "60", ("", "", "try"), model="tiny", task="dyck")
+    assert asked_for("greedy", "60", ("", "</t>", ""), model="tiny", task="dyck").thinking == Thinking(end="</t>")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("verb", ["decode", "failures"])
+def test_what_a_generation_config_asks_for_beyond_decoders_is_told_once(verb, tmp_path, capsys):
+    model, tokenizer = load(TINY)
+    model.generation_config.repetition_penalty, model.generation_config.no_repeat_ngram_size = 1.3, 3
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    few = ["--problems", "2", "--out", str(tmp_path / "out")]
+    words = {
+        "decode": [str(tmp_path / "model"), "--methods", "greedy", "--budget", "50"],
+        "failures": [str(tmp_path / "model"), "tiny", "--k", "2", "--paths", "2", "--settings", "stop.threshold=0.1"],
+    }[verb]
+    assert cli.main([verb, *words, *few]) == exits.DONE
+    said = "its generation config asks for repetition_penalty=1.3, no_repeat_ngram_size=3, which decoders do not apply"
+    assert capsys.readouterr().err.count(said) == 1
+
+
 def test_prompts_go_through_the_chat_template_where_that_is_asked(tmp_path):
     model, tokenizer = load(TINY)
     tokenizer.chat_template = "{{ messages[0]['content'] }}{% if add_generation_prompt %} try{% endif %}"
@@ -201,12 +230,23 @@ def test_what_a_decoder_says_of_its_answers_is_printed(tmp_path, capsys):
     words = ["--methods", "greedy,deep_confidence", "--budget", "256", "--problems", "4", "--out", str(tmp_path)]
     assert cli.main(["decode", "tiny", *words]) == exits.DONE
     told = capsys.readouterr()
-    said = "paths of warmup=16 were all, so none could be stopped early ("
-    assert (
-        f"deep_confidence at 256: 7 {said}" in told.err
-        and "greedy at" not in told.err
-        and said in (tmp_path / "decode.html").read_text()
-    )
+    said = "all paths were of the warm-up (warmup=16), so none could be stopped early (2 problems)"
+    assert f"deep_confidence at 256: {said}" in told.err and told.err.count("warmup") == 1
+    assert "greedy at" not in told.err and said in (tmp_path / "decode.html").read_text()
+
+
+def test_decoders_that_did_not_act_say_so_once(tmp_path):
+    """At 256 tokens six chains leave nothing to branch with, and no completion is as long as a segment of 64."""
+    methods = ("greedy", "abstractions", "tree_expansion", "entropy_branching")
+    found = told(Comparison("tiny", methods=methods, budgets=(120, 256), problems=4), tmp_path)
+    assert [note for note in found.notes if "drawn alike" not in note] == [
+        f"{name} at 120 and 256: {why} (4 and 4 problems)"
+        for name, why in {
+            "abstractions": "no abstraction within the budget, so all are plain samples",
+            "tree_expansion": "the budget paid for no branch, so all are plain chains",
+            "entropy_branching": "no row was longer than segment=64, so none forked",
+        }.items()
+    ]
 
 
 def test_two_checkpoints_are_told_apart():
@@ -256,7 +296,18 @@ def test_a_difference_is_claimed_only_where_the_sign_test_bears_it_out():
     assert (one.better, one.worse, one.difference.value) == (3, 0, 0.15) and one.p == 0.25
     assert "none is sure to differ from a" in decode_page(some)
     many = made({"a": ["wrong"] * 20, "b": ["correct"] * 10 + ["wrong"] * 10})
-    assert contrasts(many)[0].p == 2 / 2**10 and "b (+0.500) differ from a" in decode_page(many)
+    assert "Holm over" not in decode_page(many), "there is one row"
+    assert contrasts(many)[0].p == 2 / 2**10 and "b (+0.500) differs from a" in decode_page(many)
+
+
+def test_a_decoder_is_called_as_it_is_written_and_discards_what_it_does_not_let_vote(tmp_path):
+    asked = Comparison("tiny", methods=("entropy_branching",), budgets=(200,), problems=4)
+    compared = decode(asked, tmp_path)
+    (point,) = points(compared)
+    page = decode_page(compared)
+    assert point.traces == 4 and point.discarded > point.kept, "one of four rows is the answer"
+    assert f"Most is thrown away by entropy_branching at 200: {point.discarded / point.tokens.value:.1%}" in page
+    assert "Every token is of a trace that was let vote." in decode_page(made({"a": ["wrong"], "b": ["wrong"]}))
 
 
 # ---- the verb

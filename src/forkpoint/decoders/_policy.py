@@ -1,5 +1,6 @@
 """A causal LM as a decoder sees it: which ids it may draw, where its answers end, and what marks its thinking."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
@@ -13,6 +14,28 @@ from forkpoint.tasks import Thinking
 
 CHAT = Thinking(end="</think>", again="Wait", begin="<think>")
 """the markers that most reasoning models have as one token each"""
+NEUTRAL: Mapping[str, Any] = MappingProxyType(
+    {
+        "repetition_penalty": 1.0,
+        "encoder_repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        "encoder_no_repeat_ngram_size": 0,
+        "exponential_decay_length_penalty": None,
+        "min_length": 0,
+        "min_new_tokens": None,
+        "bad_words_ids": None,
+        "sequence_bias": None,
+        "suppress_tokens": None,
+        "begin_suppress_tokens": None,
+        "forced_bos_token_id": None,
+        "forced_eos_token_id": None,
+        "guidance_scale": None,
+        "watermarking_config": None,
+        "stop_strings": None,
+        "num_beams": 1,
+    }
+)
+"""what a generation config may ask of ``generate`` whether it draws or not -> the value that asks for nothing"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +89,14 @@ class Policy:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return 2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize
+
+    def warn_unapplied(self) -> None:
+        """Warn where the model's generation config asks for what no decoder applies, such as a repetition penalty."""
+        found = {name: getattr(self.model.generation_config, name, None) for name in NEUTRAL}
+        told = [f"{name}={value}" for name, value in found.items() if value not in (None, NEUTRAL[name], [], {})]
+        if told:
+            what = f"its generation config asks for {', '.join(told)}, which decoders do not apply"
+            warnings.warn(f"model {self.name!r}: {what}", stacklevel=2)
 
     def encode(self, text: str, *, chat: bool = False) -> tuple[int, ...]:
         """A prompt's ids; with ``chat`` by the tokenizer's chat template, as one user's turn."""

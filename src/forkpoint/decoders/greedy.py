@@ -1,6 +1,7 @@
-"""Greedy decoding: the likeliest token, always; transformers' ``generate(do_sample=False)``, token for token.
+"""Greedy decoding: the likeliest token, always; ``generate(do_sample=False)`` with no penalties set, token for token.
 
-A baseline: one completion, no draw, so more budget than it needs buys nothing.
+A baseline: one completion, no draw, so more budget than it needs buys nothing. Penalties, bans and beams that a model's
+generation config asks for are not applied; ``forkpoint decode`` warns of them.
 """
 
 from dataclasses import dataclass, field

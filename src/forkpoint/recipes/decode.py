@@ -97,12 +97,12 @@ def _as_dict(one: Any) -> Row:
 def asked_for(methods: str, budgets: str, think: tuple[str, str, str], **about: Any) -> Comparison:
     """The comparison that flags name: lists joined by commas, and the texts that begin, end and prolong thinking.
 
-    >>> asked_for("greedy, sample", "64,128", ("", "", "Wait"), model="tiny").budgets
+    >>> asked_for("greedy, sample", "64,128", ("", "", ""), model="tiny").budgets
     (64, 128)
     """
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
     sizes = counts("--budget", budgets, "128,256")
-    return Comparison(methods=names, budgets=sizes, thinking=markers(*think), **about)
+    return Comparison(methods=names, budgets=sizes, thinking=markers(*think, about.get("task", "countdown")), **about)
 
 
 def counts(flag: str, text: str, example: str) -> tuple[int, ...]:
@@ -117,11 +117,22 @@ def counts(flag: str, text: str, example: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def markers(begin: str, end: str, again: str) -> Thinking | None:
-    """The texts of thinking, where its end is named. ValueError for a begin alone."""
-    if begin and not end:
-        raise ValueError(f"--think-begin {begin!r}: give --think-end too, or neither")
-    return Thinking(end=end, again=again, begin=begin) if end else None
+def markers(begin: str, end: str, again: str, task: str) -> Thinking | None:
+    """The texts of thinking that are named, the others as the task has them; None where none is named.
+
+    Raises ValueError for a begin without an end, and for an ``again`` where the task has no end either.
+
+    >>> markers("", "answer", "", "countdown")
+    Thinking(end='answer', again='no try', begin='', given_up=mappingproxy({'stop': 'try'}))
+    """
+    named = {key: text for key, text in {"end": end, "again": again, "begin": begin}.items() if text}
+    own = getattr(catalog.get("tasks", task)(), "thinking", None) if named else None
+    if named and not end and (begin or own is None):
+        flag = f"--think-begin {begin!r}" if begin else f"--think-again {again!r}"
+        raise ValueError(f"{flag}: give --think-end too, or neither")
+    if not named:
+        return None
+    return replace(own, **named) if own else Thinking(**named)
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,7 @@ def decode(asked: Comparison, out: Path, *, overwrite: bool = False, show: Show 
     folder = AnswerFolder(out, DOCUMENT, [PROBLEMS, TIMES], as_json(asked), overwrite=overwrite)
     folder.ready()
     policy = load_policy(asked.model, asked.thinking or getattr(task, "thinking", None))
+    policy.warn_unapplied()
     problems = first_problems(task, asked.problems)
     built = {name: {"decoder": made.name, **made.settings} for name, made in decoders.items()}
     reads = {name: made.reads for name, made in decoders.items()}

@@ -112,7 +112,8 @@ class Failures:
 def asked_for(models: Sequence[str], texts: Mapping[str, str], think: tuple[str, str, str], **about: Any) -> Failures:
     """What flags name: lists joined by commas, and the texts that begin, end and prolong thinking."""
     lists = {name: counts(f"--{name}", text, "1,2,4") for name, text in texts.items()}
-    return Failures(tuple(models), thinking=markers(*think), **lists, **about)
+    thinking = markers(*think, about.get("task", "countdown"))
+    return Failures(tuple(models), thinking=thinking, **lists, **about)
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ def failures(asked: Failures, out: Path, *, overwrite: bool = False, show: Show 
     weights, tokenizers, thresholds = {}, {}, place.stored("thresholds") or {}
     for arm, model in asked.arms.items():
         policy = _load(asked, task, model, problems)
+        policy.warn_unapplied()
         weights[arm], tokenizers[arm] = fingerprint(policy.model), prompts_by(policy.tokenizer)
         if arm not in thresholds:
             thresholds[arm] = _threshold(asked, task, policy, model)
