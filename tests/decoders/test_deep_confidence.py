@@ -176,7 +176,7 @@ def test_why_none_could_be_stopped_is_said():
         return plan(eta=100.0, **changes).decided(Ask("p", (1,)), traces).note
 
     assert note(split * 2, window=3) == "no path was as long as window=3, so none was stopped"
-    assert note(split, warmup=9) == "2 paths of warmup=9 were all, so none could be stopped early"
+    assert note(split, warmup=9) == "all paths were of the warm-up (warmup=9), so none could be stopped early"
     assert note(split * 2, window=2) == note(split * 2, window=3, mode="offline") == ""
     # enough agreed: nothing was left to stop
     assert note(split[:1] * 2, window=3) == ""

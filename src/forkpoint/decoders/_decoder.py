@@ -59,7 +59,10 @@ class Trace:
     reread: int = 0
     """positions read again to get here: a prompt or a prefix whose cache was gone"""
     kept: bool = True
-    """whether it took part in the answer"""
+    """whether its decoder let it vote: not where it was pruned, barred, gone on from, or given no weight beside others
+
+    One without an answer has no vote, and is kept all the same.
+    """
     weight: float = 1.0
     """of its vote"""
     confidence: tuple[float, ...] = ()
@@ -81,7 +84,7 @@ class Spent(NamedTuple):
     """read once"""
     reread: int = 0
     kept: int = 0
-    """generated, in traces that took part in the answer"""
+    """generated, in traces that were let vote"""
     discarded: int = 0
     """generated, in others"""
 
@@ -166,6 +169,9 @@ class Decoder:
         self, policy: Policy, asks: Sequence[Ask], budget: int, *, seed: int = 0, rows: int = 256
     ) -> list[Decoded]:
         """One ``Decoded`` per ask, in order; the same for the same seed, whatever else is decoded beside it.
+
+        Up to rounding, which other rows in a batch change by some last bits: a decoder that takes tokens differs only
+        where two are tied to these bits; one that feeds mixtures reads its own rounding back, and may drift apart.
 
         At most ``rows`` completions stand side by side; a prompt that more of them share is read again uncounted.
 

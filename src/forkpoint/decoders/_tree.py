@@ -148,11 +148,15 @@ class Tree:
         return f"no row forked: above threshold={self._rule.threshold:g} was no token that the budget paid for"
 
     def traces(self, final: Final) -> list[Trace]:
-        """Rows that take part in the answer, weighed, before pruned ones; each token is paid for by the first."""
+        """Rows that have a vote's weight, those that have none, pruned ones; each token is paid for by the first."""
+        left = [leaf for leaf in self._leaves if leaf[1] != "pruned"]
+        scores = [self._score(branch) for branch, _ in left]
+        found = weights([self._trace(*leaf, set()) for leaf in left], scores, final)
         seen: set[Token] = set()
-        kept = [self._trace(*leaf, seen) for leaf in self._leaves if leaf[1] != "pruned"]
-        scores = [self._score(branch) for branch, finish in self._leaves if finish != "pruned"]
-        weighed = [replace(t, weight=w) for t, w in zip(kept, weights(kept, scores, final), strict=True)]
+        weighed = [
+            replace(self._trace(*leaf, seen), weight=weight, kept=weight > 0)
+            for leaf, weight in sorted(zip(left, found, strict=True), key=lambda pair: pair[1] == 0)
+        ]
         return weighed + [self._trace(*leaf, seen) for leaf in self._leaves if leaf[1] == "pruned"]
 
     def _trace(self, branch: Branch, finish: Finish, seen: set[Token]) -> Trace:

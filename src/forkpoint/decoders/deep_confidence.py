@@ -155,7 +155,7 @@ class Plan:
         if self.mode == "offline" or self.agreed(traces):
             return ""
         if len(traces) <= self.warmup:
-            return f"{len(traces)} paths of warmup={self.warmup} were all, so none could be stopped early"
+            return f"all paths were of the warm-up (warmup={self.warmup}), so none could be stopped early"
         if self.threshold(traces) == -math.inf:
             return "no warm-up path answered, so none could be stopped early"
         longest = max(len(trace.ids) for trace in traces)

@@ -7,7 +7,7 @@
     answer   of the finished row with the best score; or by votes, each of 1 or of exp(score)
 
 so the pool holds K + (W - 1) U rows for U that fork. A fork copies the row's cache and reads nothing again; tokens
-that rows share are counted once, pruned rows as discarded.
+that rows share are counted once, as discarded where no row that may vote has them: with "best" the others may not.
 
 Settings of the paper's code  threshold 2 nats in the function, 1.5 on its command line, .8 in its script; K and W 3
 and 5 in the function, 4 and 4 on the command line; H of the scores that are drawn from (``filtered``); the scorer is a

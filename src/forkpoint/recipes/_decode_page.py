@@ -110,12 +110,14 @@ def _paired(compared: Compared, against: Sequence[Contrast]) -> Section | None:
     budget = compared.asked.budgets[-1]
     sure = [one for one in against if one.p < LEVEL and one.budget == budget]
     clauses = [f"{one.method} ({one.difference.value:+.3f})" for one in sure]
-    told = f"{listed(clauses)} differ from {first}" if sure else f"none is sure to differ from {first}"
+    differ = "differs" if len(sure) == 1 else "differ"
+    told = f"{listed(clauses)} {differ} from {first}" if sure else f"none is sure to differ from {first}"
     told = f"at a budget of {budget} tokens {told}"
     head = ("decoder", "budget", f"accuracy less {first}'s", "interval", "better", "worse", "p")
+    holm = f", after Holm over the {len(against)} rows of this table" if len(against) > 1 else ""
     caption = (
-        "On the same problems, pair by pair. Better and worse count problems; p is the exact sign test, two-sided, "
-        f"after Holm over the {len(against)} rows of this table. Budgets are equal, tokens spent may not be: see above."
+        "On the same problems, pair by pair. Better and worse count problems; p is the exact sign test, two-sided"
+        f"{holm}. Budgets are equal, tokens spent may not be: see above."
     )
     content = Table(head, contrast_cells(against))
     return Section("Paired", sentence(told), caption=caption, template="table.html.jinja", content=content)
@@ -124,16 +126,16 @@ def _paired(compared: Compared, against: Sequence[Contrast]) -> Section | None:
 def _tokens(found: Sequence[Point]) -> Section:
     most = max(found, key=lambda point: point.discarded / max(1e-9, point.tokens.value))
     share = most.discarded / most.tokens.value
-    told = f"{most.method} at {most.budget} throws away most, {percent(share)} of its tokens"
+    told = f"most is thrown away by {most.method} at {most.budget}: {percent(share)} of its tokens"
     head = ("decoder", "budget", "prompt", "read again", "kept", "discarded", "all")
     rows = [
         [point.method, str(point.budget), *(f"{value:.1f}" for value in (*point[4:8], point.tokens.value))]
         for point in found
     ]
-    caption = "Means per problem. Kept tokens are those of traces that took part in the answer."
+    caption = "Means per problem. Discarded are tokens of traces that were not let vote: pruned, barred, or not chosen."
     return Section(
         "Tokens",
-        sentence(told if share > 0 else "no decoder throws tokens away"),
+        sentence(told if share > 0 else "every token is of a trace that was let vote"),
         caption=caption,
         template="table.html.jinja",
         content=Table(head, rows),

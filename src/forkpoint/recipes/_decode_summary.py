@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forkpoint.probes import Value, over_problems
 from forkpoint.recipes.decode import Compared, Row
+from forkpoint.report._text import listed
 from forkpoint.significance import holm, sign_test
 
 DRAWS = {"temperature": 0.6, "top_k": 0, "top_p": 0.95, "min_p": 0.0}
@@ -67,12 +68,22 @@ def remarks(compared: Compared) -> list[str]:
     """Whether they draw differently, answers without a verdict, and what decoders say of theirs, with how many."""
     missing = Counter((row["method"], row["budget"]) for row in compared.rows if row["verdict"] == "none")
     lost = [f"{method} at {budget}: {count} without a verdict" for (method, budget), count in missing.items()]
-    told: dict[str, int] = {}
+    told: dict[tuple[str, str], Counter[int]] = {}
     for row in compared.rows:
         if note := row.get("note"):
-            key = f"{row['method']} at {row['budget']}: {note}"
-            told[key] = told.get(key, 0) + 1
-    return [*_draws(compared), *lost, *(f"{said} ({count} problems)" for said, count in told.items())]
+            told.setdefault((row["method"], note), Counter())[row["budget"]] += 1
+    return [*_draws(compared), *lost, *(_noted(*key, budgets) for key, budgets in told.items())]
+
+
+def _noted(method: str, note: str, budgets: Counter[int]) -> str:
+    """What a decoder says of its answers, once for all budgets.
+
+    >>> _noted("a", "idle", Counter({64: 1})), _noted("a", "idle", Counter({64: 3, 128: 1}))
+    ('a at 64: idle (1 problem)', 'a at 64 and 128: idle (3 and 1 problems)')
+    """
+    problems = "problem" if [*budgets.values()] == [1] else "problems"
+    counts = listed([str(count) for count in budgets.values()])
+    return f"{method} at {listed([str(budget) for budget in budgets])}: {note} ({counts} {problems})"
 
 
 def _draws(compared: Compared) -> list[str]:

@@ -101,7 +101,9 @@ def _parts(page: Path, found: Rows) -> Iterator[str]:
         "the source's patience of 256 tokens, so that its Cold Stop never acts; cold_stop is the same with a patience "
         "of 4. entropy_branching has two beams and ends long before 512 tokens, as its tokens spent show; "
         "wide_branching has eight. entropy_stop has a threshold of ours that is calibrated to nothing; the two "
-        "calibrated stops have the source's rule, on problems of training."
+        "calibrated stops have the source's rule, on problems of training. In these rows, discarded of "
+        "entropy_branching and wide_branching is what was pruned; rows that ended and were not chosen, which count as "
+        "discarded now, are not in it."
     )
 
 
