@@ -132,7 +132,7 @@ def markers(begin: str, end: str, again: str, task: str) -> Thinking | None:
         raise ValueError(f"{flag}: give --think-end too, or neither")
     if not named:
         return None
-    return replace(own, **named) if own else Thinking(**named)
+    return replace(own or Thinking(end), **named)
 
 
 @dataclass(frozen=True)
