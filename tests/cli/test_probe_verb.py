@@ -172,7 +172,7 @@ def test_no_answer_is_told_from_one_answer():
 
 
 def test_ctrl_c_keeps_what_was_drawn_and_the_same_command_goes_on(tmp_path: Path):
-    words = [sys.executable, "-m", "forkpoint", "probe", "tiny", "--k", "32", "--problems", "24", "--out"]
+    words = [sys.executable, "-m", "forkpoint", "probe", "tiny", "--k", "32", "--problems", "40", "--out"]
     environment = os.environ | {"PYTHONPATH": SRC}
     first = subprocess.Popen([*words, "cut"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     samples, started = tmp_path / "cut" / "samples.jsonl", time.monotonic()
@@ -182,7 +182,7 @@ def test_ctrl_c_keeps_what_was_drawn_and_the_same_command_goes_on(tmp_path: Path
     _, err = first.communicate(timeout=120)
     assert first.returncode == 130 and err.count("\n") == 1 and "stopped by" in err
     done = samples.read_bytes().count(b"\n")
-    assert 0 < done < 24, done
+    assert 0 < done < 40, done
     for out in ("cut", "whole"):
         assert subprocess.run([*words, out], cwd=tmp_path, env=environment, capture_output=True).returncode == 0
     assert samples.read_bytes() == (tmp_path / "whole" / "samples.jsonl").read_bytes()

@@ -227,7 +227,7 @@ def test_speculative_decoding_is_refused(version):
         ({"forkpoint_stop": "entropy_stop"}, {}, "forkpoint_end: name the ids"),
         ({"forkpoint_stop": "entropy_stop", **ENDS, "forkpoint_windw": 3}, {}, "did you mean 'window'"),
         ({"forkpoint_stop": "entropy_stop", **ENDS, "forkpoint_window": 0}, {}, "window=0"),
-        ({"forkpoint_stop": "entropy_stop", **ENDS, "forkpoint_window": "3"}, {}, "must be a finite number"),
+        ({"forkpoint_stop": "entropy_stop", **ENDS, "forkpoint_window": "3"}, {}, "must be a whole number"),
         ({"forkpoint_stop": "entropy_stop", "forkpoint_end": "</think>"}, {}, "a list of token ids"),
         ({"forkpoint_stop": "deep_confidence", **ENDS}, {}, "takes it from warm-up paths"),
         ({"forkpoint_stop": "cold_stop", **ENDS, "forkpoint_entropy": "all"}, {}, "choose 'raw'"),
