@@ -174,7 +174,15 @@ def test_no_answer_is_told_from_one_answer():
 def test_ctrl_c_keeps_what_was_drawn_and_the_same_command_goes_on(tmp_path: Path):
     words = [sys.executable, "-m", "forkpoint", "probe", "tiny", "--k", "32", "--problems", "40", "--out"]
     environment = os.environ | {"PYTHONPATH": SRC}
-    first = subprocess.Popen([*words, "cut"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [*words, "cut"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a job in the background starts with SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     samples, started = tmp_path / "cut" / "samples.jsonl", time.monotonic()
     while not (samples.exists() and samples.stat().st_size) and time.monotonic() - started < 120:
         time.sleep(0.02)
