@@ -31,6 +31,7 @@ class OwnReward(GRPOTrainer):
         (SFTTrainer, {}, "manage: SFTTrainer is no class of GRPOTrainer"),
         (dict, {}, "manage: dict is no class of GRPOTrainer"),
         (OwnLoss, {}, "manage: OwnLoss has a compute_loss of its own"),
+        (manage(GRPOTrainer, method="dapo"), {}, "manage: ManagedGRPOTrainer is managed already, by dapo; join"),
         (GRPOTrainer, {"scope": "batch"}, "manage: scope='batch'; it is one of step, micro_batch"),
         (GRPOTrainer, {"labels": "countdown"}, "manage: labels='countdown'; give a task"),
         (GRPOTrainer, {"labels": labeled_by_grams}, "manage: labels=<class"),

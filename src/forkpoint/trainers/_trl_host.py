@@ -64,7 +64,11 @@ def check_class(trainer_class: Any) -> None:
         )
     for name in ("compute_loss", "_compute_loss"):
         owner = next((one for one in trainer_class.__mro__ if name in vars(one)), trl.GRPOTrainer)
-        if not owner.__module__.startswith(("trl.", "forkpoint.")):
+        if (method := getattr(owner, "forkpoint_method", None)) is not None:
+            raise HostError(
+                f"manage: {owner.__name__} is managed already, by {method.name}; join methods by +, such as hicra+kl_cov"
+            )
+        if not owner.__module__.startswith("trl."):
             raise HostError(
                 f"manage: {owner.__name__} has a {name} of its own, which the method's loss would replace unseen; "
                 "drop it, or write it as a method of forkpoint's"
