@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -261,12 +261,14 @@ class Monitor(TrainerCallback):
         keep = inputs["completion_ids"].size(1)
         logp, entropy = (tensor.detach()[:, -keep:] for tensor in (self.outputs.log_probs, self.outputs.entropy))
         step = host.step_batch(with_rank(self.trainer, inputs), logp, entropy)
+        roles = masks(step)
         # a shuffled micro-batch holds parts of groups: what needs whole ones is measured at evaluation
-        merge(self.readings, measure(replace(step, group=None), roles=masks(step)))
+        merge(self.readings, measure(replace(step, group=None), roles=roles))
         plan = getattr(self.trainer, "forkpoint_plan", None)
         if plan is not None:
             merge(
-                self.readings, plan_shares(step, plan) | plan_guards(step, plan, self.trainer.forkpoint_control.method)
+                self.readings,
+                plan_shares(step, plan, roles) | plan_guards(step, plan, self.trainer.forkpoint_control.method),
             )
             merge(self.readings, touch_guards(self.touched, self.trainer.forkpoint_method.rests))
         merge(self.readings, draw_guards(self.draws))
@@ -376,11 +378,11 @@ def entropies(step: StepBatch) -> Readings:
     return {key: reading for key, reading in measure(step).items() if "entropy" in key}
 
 
-def plan_shares(step: StepBatch, plan: Plan) -> dict[str, Mean]:
+def plan_shares(step: StepBatch, plan: Plan, roles: Mapping[str, Tensor]) -> dict[str, Mean]:
     """Shares of the step's tokens that the plan marked, and that it took out of the loss; what it teaches, by role."""
     tokens = float(step.mask.sum())
     taught = plan.advantage * plan.weight
-    chosen = {"advantage/taught": step.mask} | {f"advantage/taught/{role}": mask for role, mask in masks(step).items()}
+    chosen = {"advantage/taught": step.mask} | {f"advantage/taught/{role}": mask for role, mask in roles.items()}
     return {
         "control/marked_share": Mean(float((plan.mark & step.mask).sum()), tokens),
         "control/removed_share": Mean(float(((plan.weight == 0) & step.mask).sum()), tokens),
