@@ -72,10 +72,10 @@ def on_accelerator(model: Any) -> Any:
 
 
 def fingerprint(model: Any) -> str:
-    """crc32 of every parameter's bytes, summed as 64-bit words in ``COLUMNS`` columns: any changed number changes it.
+    """crc32 of every parameter's bytes, summed as 64-bit words in ``COLUMNS`` columns.
 
-    Sums of whole numbers are the same on every device and by any number of threads. On one core a quarter of a second
-    per GB.
+    Tells one checkpoint from another: every number counts, and only changes that cancel within a column are missed.
+    Sums of whole numbers are the same on every device and by any number of threads.
     """
     import torch
 
