@@ -66,7 +66,8 @@ def check_class(trainer_class: Any) -> None:
         owner = next((one for one in trainer_class.__mro__ if name in vars(one)), trl.GRPOTrainer)
         if (method := getattr(owner, "forkpoint_method", None)) is not None:
             raise HostError(
-                f"manage: {owner.__name__} is managed already, by {method.name}; join methods by +, such as hicra+kl_cov"
+                f"manage: {owner.__name__} is managed already, by {method.name}; "
+                "join methods by +, such as hicra+kl_cov"
             )
         if not owner.__module__.startswith("trl."):
             raise HostError(
