@@ -44,7 +44,7 @@ def one_line(error: BaseException) -> str:
         ),
         (
             "--method kl_cov --settings share=20",
-            "kl_cov: share=20.0: it is a fraction of the step's tokens, from 0 to 1",
+            "kl_cov: share=20.0: it is a fraction in (0, 1] of the step's tokens",
         ),
         ("--method kl_cov --settings share=much", "kl_cov: share='much': it must be a finite number"),
         ("--method kl_cov --settings coef=-1", "kl_cov: coef=-1.0: a penalty needs a finite coefficient of 0 or more"),

@@ -118,7 +118,7 @@ def test_no_setting_that_is_called_a_share_of_tokens_is_missed():
 
 
 @pytest.mark.parametrize("name", WITH_SHARES)
-@pytest.mark.parametrize("share", [20.0, 1.5, -0.1])
+@pytest.mark.parametrize("share", [20.0, 1.5, 0.0, -0.1])
 def test_a_share_that_is_none_is_refused_in_the_method_s_own_words(name: str, share: float):
     for setting in doses.share_settings(name):
         with pytest.raises(ValueError) as made:
@@ -135,7 +135,6 @@ def test_what_is_likely_to_be_wrong_is_said_and_nothing_else():
     assert note() == note(share=0.05) == ""
     assert note(share=0.2).endswith("100 times the paper; if 0.2 % is meant, write 0.002")
     assert note(share=2e-5) == "share=2e-05 is 0.2 tokens, so one is taken: 5 times what is set"
-    assert note(share=0.0) == "share=0 chooses nothing"
     assert doses.doses("kl_cov", 10_000, {"share": 1e-4})[0].note == "", "one token is what was asked for"
 
 

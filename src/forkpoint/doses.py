@@ -39,7 +39,7 @@ class Dose:
 def doses(name: str, num_tokens: int, settings: Mapping[str, Setting] | None = None) -> list[Dose]:
     """Every share that the method, or ``a+b``, takes of the ``num_tokens`` of one optimizer step.
 
-    Raises ValueError, in one line, for a method or setting that there is none of, a share outside [0, 1], and a step
+    Raises ValueError, in one line, for a method or setting that there is none of, a share outside (0, 1], and a step
     without tokens.
 
     >>> [(dose.tokens, dose.real_share) for dose in doses("kl_cov", 40_000)]
@@ -115,16 +115,14 @@ def _shares_of(part: Declared) -> dict[str, float]:
 
 
 def _dose(setting: str, value: float, paper: float, num_tokens: int, slack: float) -> Dose:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{setting}={value}: it is a fraction of the step's tokens, from 0 to 1; 0.2 % is 0.002")
+    if not 0 < value <= 1:
+        raise ValueError(f"{setting}={value}: it is a fraction in (0, 1] of the step's tokens; 0.2 % is 0.002")
     found = int(value * num_tokens + slack)
-    tokens = max(1, found) if value > 0 else 0
+    tokens = max(1, found)
     return Dose(setting, value, paper, tokens, tokens / num_tokens, _warning(setting, value, paper, num_tokens, found))
 
 
 def _warning(setting: str, value: float, paper: float, num_tokens: int, found: int) -> str:
-    if value == 0:
-        return f"{setting}=0 chooses nothing"
     if paper and value / paper >= PERCENT:
         meant = f"; if {value:g} % is meant, write {value / 100:g}"
         return f"{setting}={value:g} is {100 * value:g} % of the tokens, {value / paper:.3g} times the paper{meant}"

@@ -196,8 +196,3 @@ def test_kept_weights_make_the_mean_over_all_tokens_one_over_the_kept(seed, shar
     only = build("dapo").step_loss(step.only(chosen))
     torch.testing.assert_close(kept.step_loss(step), only, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(every.step_loss(step), only * num_kept / num, rtol=1e-5, atol=1e-6)
-
-
-def test_a_share_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"^forking_tokens: share=0: no token would be trained"):
-        build("forking_tokens", share=0.0)

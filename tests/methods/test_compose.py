@@ -10,6 +10,7 @@ from tests.laws.random_steps import differentiable, random_step
 from forkpoint import catalog
 from forkpoint.batch import Plan, Rows, StepBatch, Total
 from forkpoint.controllers import Controller, Loop
+from forkpoint.controllers.bang_bang import bang_bang
 from forkpoint.credit.clip_covariance import clip_covariance
 from forkpoint.credit.entropy_shaping import entropy_shaping
 from forkpoint.credit.group_mean import group_mean
@@ -263,10 +264,27 @@ def test_two_controllers_of_one_knob_are_refused():
         controller = Controller(("share",), ("entropy/full",), law)
         return Method((), clip(), controllers=(controller, controller))
 
-    with pytest.raises(ValueError, match="'share', which is no setting of twice or another's already"):
+    with pytest.raises(ValueError, match=r"^twice: a controller turns 'share', which is no setting of it or another's"):
         method(twice)()
     with pytest.raises(ValueError, match="two controllers turn 'share'; leave it to one of them"):
         Loop([Controller(("share",), (), law)] * 2)
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_a_controller_that_would_end_the_run_is_refused_before_it_begins(gate):
+    """The gate holds the knob at 0, where a share chooses nothing."""
+
+    def gated(*, share: float = 0.02) -> Method:
+        controller = bang_bang(
+            "share", "entropy/full", target=0.5, delta=1e-3, low=1e-3, high=0.1, begin=0.02, gate=gate
+        )
+        return Method((kl_covariance(share=share),), marked_kl(), controllers=(controller,))
+
+    if gate:
+        with pytest.raises(ValueError, match=r"^gated: a controller turns share to 0, but share=0\.0: it is"):
+            method(gated)()
+    else:
+        assert method(gated)().settings == {"share": 0.02}
 
 
 @pytest.mark.parametrize(

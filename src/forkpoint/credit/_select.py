@@ -50,20 +50,20 @@ def seeing_draws() -> Generator[list[Draw], None, None]:
 
 
 def quota(share: float, mask: Bool[Tensor, "B T"], ranks: Ranks | None = None) -> int:
-    """How many tokens ``share`` of the step's N stands for: max(1, floor(share N)), and 0 where share or N is 0.
+    """How many tokens ``share`` of the step's N stands for: max(1, floor(share N)), and 0 of no tokens.
 
     >>> mask = torch.ones(2, 500, dtype=torch.bool)
-    >>> quota(0.0021, mask), quota(2e-4, mask), quota(0.0, mask)      # 2.1 -> 2, 0.2 -> at least 1, none asked
-    (2, 1, 0)
+    >>> quota(0.0021, mask), quota(2e-4, mask)      # 2.1 -> 2, 0.2 -> at least 1
+    (2, 1)
     """
     (num_tokens,) = total(int(np.count_nonzero(host(mask))), ranks=ranks or ALONE)
-    return max(1, int(share * num_tokens)) if share > 0 and num_tokens > 0 else 0
+    return max(1, int(share * num_tokens)) if num_tokens else 0
 
 
 def check_share(share: float) -> None:
-    """ValueError unless ``share`` is a fraction of the step's tokens."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share}: it is a fraction of the step's tokens, from 0 to 1; 0.2 % is 0.002")
+    """ValueError unless ``share`` is a fraction of the step's tokens; 0, which chooses none, is refused too."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share}: it is a fraction in (0, 1] of the step's tokens; 0.2 % is 0.002")
 
 
 def top_by_score(

@@ -35,7 +35,7 @@ def clip_covariance(
 ) -> CreditRule:
     """Weight 0 for a drawn ``share`` of the step's tokens inside the covariance band.
 
-    share in [0, 1] (0 draws none), low < high, clip_low in [0, 1], clip_high >= 0, at "update" (policy in training) or
+    share in (0, 1], low < high, clip_low in [0, 1], clip_high >= 0, at "update" (policy in training) or
     "rollout" (policy that sampled); ValueError otherwise. At "rollout" every ratio is 1, so no candidate is clipped.
 
     >>> logp = torch.tensor([[-1.0, -3.0], [-1.0, -3.0]])

@@ -25,7 +25,7 @@ from forkpoint.metrics.covariance import check_at, logp_at, token_covariance
 def kl_covariance(*, share: float = 2e-3, at: At = "update") -> CreditRule:
     """Mark the ``share`` of the step's tokens with the largest covariance, log p being of the policy that ``at`` names.
 
-    share in [0, 1] (0 marks none), at "update" (policy in training) or "rollout" (policy that sampled); ValueError
+    share in (0, 1], at "update" (policy in training) or "rollout" (policy that sampled); ValueError
     otherwise.
 
     >>> logp = torch.tensor([[-1.0, -3.0], [-1.0, -3.0]])

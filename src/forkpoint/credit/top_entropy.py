@@ -37,8 +37,6 @@ def top_entropy(*, share: float = 0.2, normalize: Normalize = "kept") -> CreditR
             [2.5000, 0.0000, 1.0000]])
     """
     check_share(share)
-    if share == 0:
-        raise ValueError("share=0: no token would be trained; keep a fraction of them, such as 0.2")
     if normalize not in ("kept", "all"):
         raise ValueError(f"normalize={normalize!r}: choose 'kept' or 'all'")
 

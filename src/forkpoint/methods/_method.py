@@ -1,6 +1,7 @@
 """What a method is: it plans on the whole step, without gradient, then acts on rows, with it."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
@@ -181,9 +182,9 @@ def method(factory: Callable[P, Method]) -> Callable[P, Method]:
             settings = like_defaults(signature, bound.arguments)
             bound.arguments.update(settings)
             made = factory(*bound.args, **bound.kwargs)
+            _check_knobs(factory, made.controllers, settings)
         except ValueError as error:
             raise ValueError(f"{factory.__name__}: {error}") from None
-        _check_knobs(factory.__name__, made.controllers, settings)
         return replace(made, name=factory.__name__, settings=MappingProxyType(settings), factory=named)
 
     return named
@@ -207,8 +208,18 @@ def build(name: str, **settings: Any) -> Method:
     return factory(**settings)
 
 
-def _check_knobs(name: str, controllers: Iterable[Controller], settings: Iterable[str]) -> None:
+def _check_knobs(
+    factory: Callable[..., Method], controllers: Iterable[Controller], settings: Mapping[str, Any]
+) -> None:
+    """Each knob a setting, of one controller, and a method still at both ends of its way: not refused in mid-run."""
     turned = [knob for controller in controllers for knob in controller.knobs]
     for knob in turned:
         if knob not in settings or turned.count(knob) > 1:
-            raise ValueError(f"a controller turns {knob!r}, which is no setting of {name} or another's already")
+            raise ValueError(f"a controller turns {knob!r}, which is no setting of it or another's already")
+    for controller in controllers:
+        for knob, ends in controller.bounds.items():
+            for end in filter(math.isfinite, ends):
+                try:
+                    factory(**{**settings, knob: end})
+                except ValueError as error:
+                    raise ValueError(f"a controller turns {knob} to {end:g}, but {error}") from None

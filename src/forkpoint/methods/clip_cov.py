@@ -35,7 +35,7 @@ def clip_cov(
 ) -> Method:
     """Drop a drawn ``share`` of the step's tokens inside the covariance band, then clip.
 
-    share in [0, 1] (0 draws none), low < high, clip_low in [0, 1], clip_high >= 0, at "update" or "rollout"; ValueError
+    share in (0, 1], low < high, clip_low in [0, 1], clip_high >= 0, at "update" or "rollout"; ValueError
     otherwise.
 
     >>> import torch

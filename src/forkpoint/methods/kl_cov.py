@@ -23,7 +23,7 @@ from forkpoint.objectives.marked_kl import marked_kl
 def kl_cov(*, share: float = 2e-3, coef: float = 1.0, at: At = "update") -> Method:
     """Penalize |log r| on the ``share`` of tokens with the largest covariance.
 
-    share in [0, 1] (0 marks none), coef >= 0, at "update" or "rollout"; ValueError otherwise.
+    share in (0, 1], coef >= 0, at "update" or "rollout"; ValueError otherwise.
 
     >>> import torch
     >>> from forkpoint.batch import StepBatch
