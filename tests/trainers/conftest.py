@@ -19,11 +19,14 @@ def countdown_reward(prompts, completions, **columns):
 
 @pytest.fixture
 def train(tmp_path):
-    """``train(cls, prepare=..., **settings)`` -> (losses and gradient norms per step, weights, trainer)."""
+    """``train(cls, prepare=..., given=..., **settings)`` -> (losses and gradient norms per step, weights, trainer).
+
+    ``given`` are arguments of the trainer in place of the shipped policy, reward and prompts.
+    """
     from datasets import Dataset
     from trl import GRPOConfig
 
-    def run(cls, *, prepare=lambda trainer: trainer, **settings):
+    def run(cls, *, prepare=lambda trainer: trainer, given=None, **settings):
         torch.manual_seed(0)
         torch.set_num_threads(1)
         prompts = [p.prompt for p in islice(TASK.problems("train"), 64)]
@@ -32,12 +35,10 @@ def train(tmp_path):
             num_iterations=2, max_completion_length=40, learning_rate=5e-4, logging_steps=1, use_cpu=True, bf16=False,
             gradient_checkpointing=False, save_strategy="no", report_to=[], disable_tqdm=True, beta=0.0,
         )  # fmt: skip
-        trainer = cls(
-            model=folder("tiny"),
-            reward_funcs=countdown_reward,
-            args=GRPOConfig(**(defaults | settings)),
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
+        usual = dict(
+            model=folder("tiny"), reward_funcs=countdown_reward, train_dataset=Dataset.from_dict({"prompt": prompts})
         )
+        trainer = cls(args=GRPOConfig(**(defaults | settings)), **(usual | (given or {})))
         prepare(trainer)
         trainer.train()
         steps = [(log["loss"], log["grad_norm"]) for log in trainer.state.log_history if "grad_norm" in log]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.trainers.conftest import TASK
 from trl import GRPOTrainer, RLOOTrainer, SFTTrainer
+from trl.experimental.gmpo import GMPOTrainer
 
 from forkpoint.methods import Method, build
 from forkpoint.methods.grpo import grpo
@@ -31,6 +32,7 @@ class OwnReward(GRPOTrainer):
         (SFTTrainer, {}, "manage: SFTTrainer is no class of GRPOTrainer"),
         (dict, {}, "manage: dict is no class of GRPOTrainer"),
         (OwnLoss, {}, "manage: OwnLoss has a compute_loss of its own"),
+        (GMPOTrainer, {}, "manage: GMPOTrainer has a _compute_loss of its own"),
         (manage(GRPOTrainer, method="dapo"), {}, "manage: ManagedGRPOTrainer is managed already, by dapo; join"),
         (GRPOTrainer, {"scope": "batch"}, "manage: scope='batch'; it is one of step, micro_batch"),
         (GRPOTrainer, {"labels": "countdown"}, "manage: labels='countdown'; give a task"),
@@ -87,6 +89,17 @@ def test_a_role_that_no_token_has_is_said_at_the_first_rollout(train, asked, rol
 def test_a_stride_that_no_answer_reaches_twice_is_said_before_the_run(train):
     with pytest.warns(UserWarning, match="rank_shaping reads how the rank moves between prefixes 40 tokens apart"):
         train(manage(GRPOTrainer, method="rank_shaping"), max_steps=1)
+
+
+@pytest.mark.parametrize("setting", [{"multi_objective_aggregation": "normalize_then_sum"}, {"scale_rewards": "batch"}])
+def test_a_setting_of_an_advantage_that_the_method_makes_itself_is_said_before_the_run(train, setting, recwarn):
+    train(manage(GRPOTrainer, method="grpo"), max_steps=1, **setting)
+    assert not [one for one in recwarn if "no effect" in str(one.message)]
+    ((name, value),) = setting.items()
+    with pytest.warns(
+        UserWarning, match=f"^{name}={value} has no effect: hicra makes its advantage from the weighted sum"
+    ):
+        train(manage(GRPOTrainer, method="hicra", labels=TASK), max_steps=1, **setting)
 
 
 def test_what_a_method_teaches_is_recorded_by_role_beside_what_the_host_said(train, tmp_path):

@@ -8,7 +8,8 @@ from forkpoint.metrics._masked import log_ratio, share_of, token_advantage
 
 ABOUT = Definition(
     key="clip_share",
-    estimator="tokens on the flat side of the clip: ratio < 0.8 with A < 0, or ratio > 1.2 with A > 0",
+    estimator="tokens on the flat side of PPO's clip at 0.2, whatever the run's own bounds: ratio < 0.8 with A < 0, or "
+    "ratio > 1.2 with A > 0",
     reduction="share of tokens",
     unit="share",
 )
@@ -18,7 +19,8 @@ def clip_share(step: StepBatch, low: float = 0.2, high: float = 0.2) -> Mean:
     """#{t: r < 1 - low and A < 0, or r > 1 + high and A > 0} / #t with r = exp(logp - logp_old); from 0 to 1.
 
     Out of bounds on the other side still has a gradient (the minimum takes the unclipped term), so it is not counted.
-    The bounds are the paper's default; a method with bounds of its own passes them.
+    The bounds are the paper's default, and those of the record's column in every run; what a method's own clip takes is
+    in ``guard/changed_share``.
 
     >>> import torch
     >>> ratio = torch.tensor([[1.5, 0.5], [1.5, 0.5]])

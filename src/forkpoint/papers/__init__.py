@@ -112,19 +112,30 @@ def of_method(name: str) -> list[Paper]:
 def of_run(method: Mapping[str, Any], task: str) -> tuple[list[Paper], list[str]]:
     """The papers of what a run's header says ran, and what of it is not part of forkpoint: ``module:function``.
 
-    A run that was only watched ran the trainer's own loss, told by its ``loss_type``.
+    A run that was only watched ran the trainer's own loss, told by its ``loss_type`` and the features it switched on.
 
-    >>> papers, unknown = of_run({"name": "trl", "settings": {"loss_type": "dapo"}}, "countdown")
+    >>> settings = {"loss_type": "dapo", "top_entropy_quantile": 0.2}
+    >>> papers, unknown = of_run({"name": "trl", "settings": settings}, "countdown")
     >>> [paper.key for paper in papers], unknown
-    (['yu2025dapo'], [])
+    (['yu2025dapo', 'wang2025beyond'], [])
     """
     names, tasks = str(method["name"]).split("+"), [task] if task in catalog.names("tasks") else []
     if names == ["trl"]:
-        names = [str(kind) for kind in [method["settings"].get("loss_type")] if kind in catalog.names("methods")]
+        names = [name for name in _stock_parts(method["settings"]) if name in catalog.names("methods")]
     known = [name for name in names if name in catalog.names("methods")]
     found = [paper for name in known for paper in of_method(name)]
     found += [get(source) for name in tasks for source in _sources_of_task(name)]
     return found, [name for name in names if name not in known]
+
+
+def _stock_parts(settings: Mapping[str, Any]) -> list[str]:
+    """The methods of ours that say what a stock trainer's settings do."""
+    features = {
+        "gspo": settings.get("importance_sampling_level") == "sequence",
+        "forking_tokens": settings.get("top_entropy_quantile", 1.0) != 1.0,
+        "skywork": settings.get("use_adaptive_entropy", False),
+    }
+    return [str(settings.get("loss_type")), *(name for name, on in features.items() if on)]
 
 
 def _sources_of_task(name: str) -> list[str]:

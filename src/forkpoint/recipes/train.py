@@ -17,7 +17,7 @@ from forkpoint.record.checkpoints import remove_checkpoints
 from forkpoint.record.estimate import estimate_bytes
 from forkpoint.record.remove import remove_run
 from forkpoint.record.schema import PER_TOKEN, TEXT_COLUMNS
-from forkpoint.tasks import Task, task_of
+from forkpoint.tasks import Task, said, task_of
 from forkpoint.verify import score
 
 
@@ -170,8 +170,9 @@ class TaskReward:
         self.__name__ = f"{task.name}_reward"
         self.reward_range = (0.0, 1.0)
 
-    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float | None]:
-        self.verdicts = verdicts = score(self.task, [self.task.read(prompt) for prompt in prompts], completions)
+    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
+        problems = [self.task.read(said(prompt)) for prompt in prompts]
+        self.verdicts = verdicts = score(self.task, problems, [said(completion) for completion in completions])
         missing = None if self.no_verdict == "leave_out" else 0.0
         return [missing if verdict.outcome == "none" else float(verdict.correct) for verdict in verdicts]
 

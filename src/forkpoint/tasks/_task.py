@@ -90,6 +90,20 @@ def task_of(name: str) -> Task:
     return catalog.call("task", catalog.get("tasks", name))
 
 
+def said(message: Any) -> str:
+    """The text of a prompt or completion, for a task to read: of a conversation, that of its last message.
+
+    >>> said("2 3"), said([{"role": "system", "content": "Count."}, {"role": "user", "content": "2 3"}])
+    ('2 3', '2 3')
+    >>> said([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "2 3"}]}])
+    '2 3'
+    """
+    if isinstance(message, str):
+        return message
+    content = message[-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
+
+
 def first_problems(task: Task, num: int, split: Split = "test", *, fewer: bool = False) -> list[Problem]:
     """The first ``num`` different problems of a split. Of fewer: all, if ``fewer``, else ValueError."""
     different: dict[str, Problem] = {}

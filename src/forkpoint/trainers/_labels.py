@@ -14,7 +14,7 @@ from forkpoint.labels import Label
 from forkpoint.methods import Method
 from forkpoint.roles.reference_fork import check, reference_fork
 from forkpoint.strategic_grams import StrategicGrams
-from forkpoint.tasks import Task
+from forkpoint.tasks import Task, said
 from forkpoint.trainers._evaluation import label_tokens
 from forkpoint.trainers._offsets import character_offsets
 
@@ -28,7 +28,7 @@ def labeled_by(task: Task) -> Labeler:
     def label(
         prompts: Sequence[Any], token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], tokenizer: Any
     ) -> Int[Tensor, "B T"]:
-        problems = [task.read(prompt) for prompt in prompts]
+        problems = [task.read(said(prompt)) for prompt in prompts]
         chosen = [row[keep].tolist() for row, keep in zip(token_ids, mask, strict=True)]
         return label_tokens(task, problems, [tokenizer.convert_ids_to_tokens(ids) for ids in chosen], mask)
 

@@ -7,12 +7,13 @@ Private: the names in ``PRIVATE``. A TRL that lacks one is refused with its vers
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from forkpoint.batch import Reduction, StepBatch
+from forkpoint.credit import does_to_advantage
 
 PRIVATE = (
     *("_generate_and_score_completions", "_calculate_rewards", "_buffered_inputs", "_metrics", "_step", "_tokenizer"),
@@ -69,7 +70,7 @@ def check_class(trainer_class: Any) -> None:
                 f"manage: {owner.__name__} is managed already, by {method.name}; "
                 "join methods by +, such as hicra+kl_cov"
             )
-        if not owner.__module__.startswith("trl."):
+        if owner not in trl.GRPOTrainer.__mro__:
             raise HostError(
                 f"manage: {owner.__name__} has a {name} of its own, which the method's loss would replace unseen; "
                 "drop it, or write it as a method of forkpoint's"
@@ -122,10 +123,25 @@ def check_settings(args: Any, method: Any) -> None:
             )
 
 
-_ONLY_STOCK: dict[str, Any] = {
+def without_effect(args: Any, method: Any) -> list[str]:
+    """A line for each setting of the trainer's that shapes its own advantage, under a method that makes another."""
+    if "taken" not in map(does_to_advantage, method.credit):
+        return []
+    set_here = {"multi_objective_aggregation": "normalize_then_sum", "scale_rewards": "batch"}
+    return [
+        f"{name}={value} has no effect: {method.name} makes its advantage from the weighted sum of the rewards"
+        for name, value in set_here.items()
+        if getattr(args, name, None) == value
+    ]
+
+
+_SHAPES_RATIO: dict[str, Any] = {
     "importance_sampling_level": "token",
     "delta": None,
     "off_policy_mask_threshold": None,
+}
+"""features of the stock loss that change what a ratio counts, with the value that leaves them off"""
+_ONLY_STOCK: dict[str, Any] = _SHAPES_RATIO | {
     "top_entropy_quantile": 1.0,
     "entropy_coef": 0.0,
     "use_adaptive_entropy": False,
@@ -149,6 +165,7 @@ def stock_method(args: Any) -> dict[str, Any]:
     if high not in (None, low):
         acting["epsilon_high"] = high
     kind = {"loss_type": args.loss_type} if hasattr(args, "loss_type") else {}
+    kind |= {name: getattr(args, name) for name, off in _SHAPES_RATIO.items() if getattr(args, name, off) != off}
     return {"name": "trl", "settings": kind | acting, "intervenes": bool(acting)}
 
 
@@ -182,17 +199,34 @@ def step_batch(inputs: dict[str, Any], logp: Tensor, entropy: Tensor | None) -> 
 
 
 def note_rewards(trainer: Any) -> None:
-    """Let the trainer keep its functions' rewards as ``forkpoint_rewards``: (rows of all processes, functions)."""
+    """Let the trainer keep what its reward functions saw and said of the newest rollout.
+
+    ``forkpoint_prompts`` as it resolved them and ``forkpoint_lengths`` of the completions, before truncated ones are
+    masked, of this process's rows; ``forkpoint_rewards`` (rows of all processes, functions).
+    """
     if hasattr(trainer, "forkpoint_rewards"):
         return
     trainer.forkpoint_rewards, original = None, trainer._calculate_rewards
 
     @wraps(original)
-    def noted(*args: Any, **kwargs: Any) -> Tensor:
-        trainer.forkpoint_rewards = original(*args, **kwargs)
+    def noted(inputs: Any, prompts: list[Any], completions: Any, completion_ids_list: list[list[int]]) -> Tensor:
+        trainer.forkpoint_prompts = prompts
+        trainer.forkpoint_lengths = [len(ids) for ids in completion_ids_list]
+        trainer.forkpoint_rewards = original(inputs, prompts, completions, completion_ids_list)
         return trainer.forkpoint_rewards
 
     trainer._calculate_rewards = noted
+
+
+def written(trainer: Any, batch: dict[str, Any]) -> Tensor:
+    """True (B, T) where the policy wrote a token of the newest rollout, in the loss or not.
+
+    ``mask_truncated_completions`` empties a row's masks; all of such a row counts, a tool's tokens too, which can no
+    longer be told from the policy's.
+    """
+    mask = completion_mask(batch).bool()
+    lengths = torch.tensor(trainer.forkpoint_lengths, device=mask.device).unsqueeze(1)
+    return torch.where(mask.any(1, keepdim=True), mask, torch.arange(mask.size(1), device=mask.device) < lengths)
 
 
 def own_rewards(trainer: Any, num_rows: int) -> Tensor:
@@ -215,6 +249,11 @@ def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     not anybody watches.
     """
     if "forkpoint_row_id" not in batch:
+        if batch["advantages"].dim() != 1:
+            raise HostError(
+                f"the trainer gives advantages of shape {tuple(batch['advantages'].shape)}, and forkpoint reads one "
+                "for each answer: give it a trainer with one"
+            )
         size, accelerator, num = len(batch["advantages"]), trainer.accelerator, trainer.num_generations
         seen = getattr(trainer, "forkpoint_rows_seen", 0)
         device = batch["advantages"].device
@@ -231,14 +270,16 @@ def number_rows(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mean_logp(batch: dict[str, Any]) -> Tensor:
-    """Mean log-prob per token of each row under the policy that sampled."""
+    """Mean log-prob per token of each row under the policy that sampled; nan for a row without tokens."""
     mask = completion_mask(batch).bool()
     logp = torch.where(mask, batch["old_per_token_logps"], 0.0)
-    return logp.sum(1) / mask.sum(1).clamp(min=1)
+    return logp.sum(1) / mask.sum(1)
 
 
 class NumbersRows:
     """Mixed in before a trainer class: its rollouts carry row identities, watched or not."""
+
+    forkpoint_prompts: list[Any]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
@@ -246,8 +287,8 @@ class NumbersRows:
             return batch
         number_rows(self, batch)
         if (labeler := getattr(self, "forkpoint_labeler", None)) is not None:
-            prompts, mask = [row["prompt"] for row in inputs], completion_mask(batch).bool()
-            labels = labeler(prompts, batch["completion_ids"], mask, tokenizer(self))
+            mask = completion_mask(batch).bool()
+            labels = labeler(self.forkpoint_prompts, batch["completion_ids"], mask, tokenizer(self))
             if getattr(labels, "shape", None) != mask.shape:
                 found = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
                 raise HostError(f"labels returned {found}; give a tensor of {tuple(mask.shape)}, a Label per token")
@@ -302,8 +343,19 @@ def plain_batch(outputs: Any) -> StepBatch:
     return StepBatch(logp, logp, mask.bool(), torch.zeros_like(logp[:, 0]), outputs.entropy.detach())
 
 
-def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """(log-probs, entropies), each (B, T), of the completion tokens at the sampling temperature, by the fused head."""
+class Scores(NamedTuple):
+    """What a forward says of a micro-batch's completion tokens, at the sampling temperature."""
+
+    logp: Tensor
+    """(B, T)"""
+    entropy: Tensor
+    """(B, T)"""
+    balance: Tensor | None
+    """load-balancing loss of a mixture of experts, where the trainer adds one"""
+
+
+def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> Scores:
+    """One forward of the fused head, as the trainer's own loss does it."""
     if any(name in inputs for name in ("pixel_values", "image_grid_thw", "token_type_ids", "mm_token_type_ids")):
         raise HostError("a managed loss does not carry image inputs yet; use watch() on the stock trainer")
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
@@ -312,8 +364,26 @@ def score_tokens(trainer: Any, model: Any, inputs: dict[str, Any]) -> tuple[Tens
     labels = ids.masked_fill(attention == 0, -100)
     labels[:, :-keep] = -100
     with trainer.accelerator.autocast():
-        outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True)
-    return outputs.log_probs[:, -keep:], outputs.entropy[:, -keep:]
+        routed = {"output_router_logits": True} if _balances(trainer) else {}
+        outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True, **routed)
+    return Scores(
+        outputs.log_probs[:, -keep:], outputs.entropy[:, -keep:], outputs.aux_loss if _balances(trainer) else None
+    )
+
+
+def with_balance(trainer: Any, loss: Tensor, balance: Tensor | None) -> Tensor:
+    """The loss and the host's own load-balancing term, logged under its key, as the stock loss does."""
+    if balance is None:
+        return loss
+    training = trainer.model.training
+    mean = trainer.accelerator.gather_for_metrics(balance).mean().item()
+    trainer._metrics["train" if training else "eval"]["aux_loss"].append(mean)
+    pieces = trainer.current_gradient_accumulation_steps if training else 1.0
+    return loss + trainer.router_aux_loss_coef * balance / pieces
+
+
+def _balances(trainer: Any) -> bool:
+    return getattr(trainer, "aux_loss_enabled", False)
 
 
 def host_reduce(trainer: Any, inputs: dict[str, Any], reduction: Reduction | None = None) -> Any:

@@ -23,7 +23,7 @@ from forkpoint.record.remove import remove_run
 from forkpoint.record.schema import HEADER
 from forkpoint.record.write import RunWriter
 from forkpoint.roles import masks
-from forkpoint.tasks import Task
+from forkpoint.tasks import Task, said
 from forkpoint.trainers import _trl_host as host
 from forkpoint.trainers._columns import stated
 from forkpoint.trainers._evaluation import Evaluation, evaluate, label_tokens, spread_out, trait_means, verdict_means
@@ -150,7 +150,7 @@ class Monitor(TrainerCallback):
         def wrapped(inputs: list[dict[str, Any]]) -> dict[str, Any]:
             batch = original(inputs)
             if self.trainer.model.training:
-                self._take_rollout(inputs, batch)
+                self._take_rollout(batch)
             return batch
 
         return wrapped
@@ -206,7 +206,7 @@ class Monitor(TrainerCallback):
 
     # ---- what is made of it ---------------------------------------------------------------------------------------
 
-    def _take_rollout(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
+    def _take_rollout(self, batch: dict[str, Any]) -> None:
         """Give each row its identity, reward and labels; count verdicts and what kinds of completions there are."""
         add_reference(self.trainer, host.number_rows(self.trainer, batch))
         reward = batch["forkpoint_reward"]
@@ -215,17 +215,18 @@ class Monitor(TrainerCallback):
         if self.task is None:
             merge(self.readings, {"guard/no_verdict_share": Mean(len(reward) - len(scored), len(reward))})
         merge(self.readings, misfit_guards(getattr(self.trainer, "forkpoint_method", None), reward))
-        merge(self.readings, group_guards(batch, host.completion_mask(batch)))
+        merge(self.readings, group_guards(batch, host.written(self.trainer, batch)))
         merge(self.readings, range_guards(self.trainer.reward_funcs, host.own_rewards(self.trainer, len(reward))))
         self.generation += 1
-        self._describe([row["prompt"] for row in inputs], batch)
+        self._describe(batch)
 
-    def _describe(self, prompts: list[Any], batch: dict[str, Any]) -> None:
-        tokenizer, chosen = host.tokenizer(self.trainer), host.completion_mask(batch).bool()
-        ids = [row[mask].tolist() for row, mask in zip(batch["completion_ids"], chosen, strict=True)]
+    def _describe(self, batch: dict[str, Any]) -> None:
+        tokenizer, written = host.tokenizer(self.trainer), host.written(self.trainer, batch)
+        prompts = self.trainer.forkpoint_prompts
+        ids = [row[mask].tolist() for row, mask in zip(batch["completion_ids"], written, strict=True)]
         about: list[dict[str, Any]] = [{} for _ in ids]
         if self.task is not None:
-            about = self._judge(prompts, ids, batch)
+            about = self._judge(ids, batch, written)
         for i in spread_out(len(ids), self.keep):
             text = tokenizer.decode(ids[i], skip_special_tokens=True)
             row = {"prompt": str(prompts[i]), "text": text, "token_ids": ids[i], **about[i]}
@@ -233,10 +234,10 @@ class Monitor(TrainerCallback):
             # what the record shall not hold, a checkpoint shall not hold either
             self.awaited[int(batch["forkpoint_row_id"][i])] = self._without([row])[0]
 
-    def _judge(self, prompts: list[str], ids: list[list[int]], batch: dict[str, Any]) -> list[dict[str, Any]]:
+    def _judge(self, ids: list[list[int]], batch: dict[str, Any], written: Tensor) -> list[dict[str, Any]]:
         task, tokenizer = self.task, host.tokenizer(self.trainer)
         assert task is not None
-        problems = [task.read(prompt) for prompt in prompts]
+        problems = [task.read(said(prompt)) for prompt in self.trainer.forkpoint_prompts]
         texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
         tokens = [tokenizer.convert_ids_to_tokens(row) for row in ids]
         # the task's own reward has judged these rows already: a second time may cost much, and end otherwise
@@ -244,7 +245,7 @@ class Monitor(TrainerCallback):
         verdicts = judges[0].verdicts if judges else score(task, problems, texts)
         traits = [task.traits(p, text) for p, text in zip(problems, texts, strict=True)]
         if "forkpoint_label" not in batch:
-            batch["forkpoint_label"] = label_tokens(task, problems, tokens, host.completion_mask(batch).bool())
+            batch["forkpoint_label"] = label_tokens(task, problems, tokens, written)
         means = trait_means(traits, tuple(self.known_traits))
         self.known_traits |= dict.fromkeys(means)
         merge(self.readings, means | verdict_means(verdicts))
@@ -291,7 +292,9 @@ class Monitor(TrainerCallback):
             row["reward"] = float("nan") if step.reward is None else float(step.reward[i])
             columns = {"logp_sampler": step.logp_old, "logp_trainer": step.logp, "entropy": step.entropy}
             columns |= {"label": step.label} | ({"weight": plan.weight, "mark": plan.mark} if plan is not None else {})
-            row |= {name: column[i][chosen].tolist() for name, column in columns.items() if column is not None}
+            # a truncated row that the loss leaves out has its text, and no numbers by token
+            kept = columns if chosen.any() else {}
+            row |= {name: column[i][chosen].tolist() for name, column in kept.items() if column is not None}
             rows.append(row)
         if rows and self.writer is not None:
             self.writer.rollouts(self._without(rows))
@@ -374,8 +377,12 @@ class Monitor(TrainerCallback):
 
 
 def entropies(step: StepBatch) -> Readings:
-    """The readings of a step that was given, not sampled: an advantage or a ratio would mean nothing."""
-    return {key: reading for key, reading in measure(step).items() if "entropy" in key}
+    """The readings of a step that was given, not sampled: an advantage or a ratio would mean nothing there.
+
+    Nor would ``entropy/sampled``, which of a given text is its cross-entropy.
+    """
+    given = ("entropy/sampled", "covariance/")
+    return {key: one for key, one in measure(step).items() if "entropy" in key and not key.startswith(given)}
 
 
 def plan_shares(step: StepBatch, plan: Plan, roles: Mapping[str, Tensor]) -> dict[str, Mean]:

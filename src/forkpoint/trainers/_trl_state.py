@@ -69,10 +69,16 @@ def put_back(trainer: Any, tensors: dict[str, Tensor], values: dict[str, Any]) -
 
 def sampler_of(dataloader: Any) -> Any:
     """The sampler with a generator of its own below a data loader and its wrappers; None where there is none."""
-    below = getattr(dataloader, "batch_sampler", None) or getattr(dataloader, "sampler", None)
+    below = _inner(dataloader)
     while below is not None and not isinstance(getattr(below, "generator", None), torch.Generator):
-        below = getattr(below, "batch_sampler", None) or getattr(below, "sampler", None)
+        below = _inner(below)
     return below
+
+
+def _inner(loader: Any) -> Any:
+    # is None, and no "or": the sampler of a stream has no length to be true by
+    batches = getattr(loader, "batch_sampler", None)
+    return getattr(loader, "sampler", None) if batches is None else batches
 
 
 def _described(name: str, value: Any) -> Any:

@@ -92,8 +92,8 @@ def scored(trainer: Any, model: Any, parts: list[dict[str, Any]]) -> list[StepBa
 
 
 def _scored(trainer: Any, model: Any, part: dict[str, Any]) -> StepBatch:
-    logp, entropy = host.score_tokens(trainer, model, part)
-    return host.step_batch(with_rank(trainer, part), logp, entropy)
+    scores = host.score_tokens(trainer, model, part)
+    return host.step_batch(with_rank(trainer, part), scores.logp, scores.entropy)
 
 
 def gathered(trainer: Any, step: StepBatch) -> StepBatch:

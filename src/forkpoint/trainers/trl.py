@@ -160,6 +160,8 @@ def manage(
             host.check_host(self)
             host.note_rewards(self)
             host.check_settings(self.args, chosen)
+            for line in host.without_effect(self.args, chosen):
+                warnings.warn(line, stacklevel=2)
             if labels is None and reads_labels(chosen):
                 remedy = "give manage(..., labels=task), or a function that labels"
                 raise host.HostError(f"{chosen.name} reads the roles of tokens: {remedy}")
@@ -211,7 +213,7 @@ def manage(
             # before the pass that keeps a graph: this one needs the memory
             plan = self.forkpoint_planner.rows_of_whole(self, model, inputs)
             now = self.forkpoint_control.method
-            logp, entropy = host.score_tokens(self, model, inputs)
+            logp, entropy, balance = host.score_tokens(self, model, inputs)
             step = host.step_batch(with_rank(self, inputs), logp.detach(), entropy.detach())
             if plan is None:
                 # an evaluation's batch brings no identities, groups or labels: nothing is selected there
@@ -222,7 +224,8 @@ def manage(
                 self.forkpoint_control.see(step)
             rows = Rows(logp, step.logp_old, step.mask, entropy)
             host.log_entropy(self, step)
-            return now.loss(rows, plan, host.host_reduce(self, inputs, now.reduction))
+            loss = now.loss(rows, plan, host.host_reduce(self, inputs, now.reduction))
+            return host.with_balance(self, loss, balance)
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             super()._save_checkpoint(model, trial)
