@@ -1,6 +1,7 @@
 """Change points on curves whose break is known, and the section's sentence on runs made of them."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from forkpoint.record.read import open_run
 from forkpoint.record.write import RunWriter
 from forkpoint.report._change_point import change_point
+from forkpoint.report._rise import rise
+from forkpoint.report._series import Series
 from forkpoint.report.page import page
-from forkpoint.report.two_phases import ENTROPY, PLANNING, SAMPLED, two_phases
+from forkpoint.report.two_phases import ENTROPY, PLANNING, SAMPLED, rise_since, settled_at, two_phases
 from tests.report.test_browser import browser as browser
 from tests.report.test_browser import load as load
 from tests.report.two_runs import DEFINITION, DEFINITIONS
@@ -38,6 +41,9 @@ def test_a_planted_break_is_found_and_its_interval_holds_it(rho):
     assert inside >= 25, f"{inside} of 30 intervals of 95 % hold the break"
     assert np.median([one.step for one in found]) == pytest.approx(40, abs=2)
     assert all(one.before == pytest.approx(-0.01, abs=0.004) and abs(one.after) < 0.003 for one in found)
+    for slope, ends in ((-0.01, [one.before_ends for one in found]), (-0.0005, [one.after_ends for one in found])):
+        inside = sum(low <= slope <= high for low, high in ends)
+        assert inside >= 25, f"{inside} of 30 intervals of 95 % hold the slope {slope}"
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.6])
@@ -94,15 +100,106 @@ def test_the_finding_says_where_and_for_which_run(phases):
     finding = two_phases(phases).finding
     assert finding.startswith("Execution entropy fell from ")
     assert "it flattens at step " in finding and "has no change point with one line" in finding
-    assert "planning entropy rose from 1." in finding
-    assert finding.endswith("that is the order of two phases with two phases.")
+    assert "planning entropy went from 1." in finding
+    risen = re.search(
+        r"settled at step (\d+), planning entropy rose by ([\d.]+) \[([\d.]+), ([\d.]+)\] nats with", finding
+    )
+    step, by, low, high = map(float, risen.groups())
+    # along a line to step 120 the means of the outer thirds are two thirds of its rise apart
+    assert low < 0.01 * (120 - step) * 2 / 3 < high and low < by < high < low + 0.06
+    assert finding.endswith("with two phases; that is the order of two phases with two phases.")
+    assert finding.count("settled at step") == 1, "said of the run whose execution settles, and of no other"
     assert two_phases(phases[1:]).finding.endswith("no run shows two phases in that order.")
 
 
 def test_planning_that_falls_is_no_second_phase(tmp_path):
     run = a_run(tmp_path / "run", "spent", bent(0.01, 6, 0.0), 1.5 - 0.005 * np.array(STEPS) + 0.02 * noise(9))
     finding = two_phases([run]).finding
-    assert "flattens at step" in finding and finding.endswith("no run shows two phases in that order.")
+    assert "flattens at step" in finding and "planning entropy did not rise measurably (by −0." in finding
+    assert finding.endswith("no run shows two phases in that order.")
+
+
+FLATTENS_AT_80 = np.minimum(np.arange(200), 80)
+RISES_FROM_80 = np.maximum(0, np.arange(200) - 80)
+
+
+def claims(direction, rho, slope=0.0, seeds=40):
+    """Of runs whose execution entropy goes by .002 a step until 80 and whose planning goes by ``slope`` from there."""
+    claimed = 0
+    for seed in range(seeds):
+        execution = 0.3 + direction * 0.002 * FLATTENS_AT_80 + 0.01 * noise(2 * seed, rho, 200)
+        planning = 1 + slope * RISES_FROM_80 + 0.05 * noise(2 * seed + 1, rho, 200)
+        settled = settled_at(change_point(range(200), execution.tolist()))
+        after = (
+            None if settled is None else rise_since(settled, Series(0, "run", PLANNING, range(200), planning.tolist()))
+        )
+        claimed += after is not None and after.rose
+    return claimed
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6])
+def test_flat_planning_is_no_second_phase(rho):
+    claimed = claims(-1, rho)
+    assert claimed <= 4, f"{claimed} of 40 series of noise are called two phases"
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6])
+@pytest.mark.parametrize("slope", [0.0, 0.00167])
+def test_execution_that_rises_before_it_flattens_is_no_first_phase(rho, slope):
+    assert claims(1, rho, slope) == 0
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6])
+def test_a_rise_of_four_noises_is_claimed(rho):
+    claimed = claims(-1, rho, slope=0.2 / 120)
+    assert claimed >= 36, f"{claimed} of 40 rises were seen"
+
+
+def test_a_rise_has_an_interval_that_holds_it():
+    """Of a line the outer thirds' means are two thirds of its rise apart."""
+    curves = [0.002 * np.array(STEPS) + 0.05 * noise(seed, 0.6) for seed in range(40)]
+    found = [rise(STEPS, curve.tolist()) for curve in curves]
+    inside = sum(one.low <= 0.002 * 80 <= one.high for one in found)
+    assert inside >= 34, f"{inside} of 40 intervals of 95 % hold the rise"
+    assert rise(STEPS, curves[0].tolist()) == found[0], "the same curve has the same interval"
+
+
+def test_neighbors_that_move_together_widen_the_interval_of_a_rise():
+    white, red = ([rise(STEPS, noise(seed, rho).tolist()) for seed in range(20)] for rho in (0.0, 0.8))
+    widths = [np.median([one.high - one.low for one in found]) for found in (white, red)]
+    # thirds of 40 steps: sqrt((1 + rho) / (1 - rho)) = 3, less at the edges
+    assert 2 <= widths[1] / widths[0] <= 4
+
+
+def test_a_constant_and_too_few_points_have_no_rise():
+    assert not rise(STEPS, [0.1] * 120).rose
+    assert rise(range(19), [float(t) for t in range(19)]) is None
+    assert rise([], []) is None
+    gaps = [math.nan if t % 3 == 0 else 0.5 * t for t in range(90)]
+    assert rise(range(90), gaps).by == pytest.approx(30), "between the means of steps 15 and 75"
+
+
+def test_a_rise_of_a_long_curve_is_that_of_its_neighbors_averaged():
+    planted = 0.001 * np.arange(3000)
+    found = rise(range(3000), (planted + noise(3, num=3000)).tolist())
+    assert found.low < 2 < found.high < found.low + 0.3
+
+
+def test_too_few_steps_after_the_settling_claim_no_rise(tmp_path):
+    planning = [*np.full(50, 1.5), *np.linspace(1.5, 3, 70)]
+    known = [value if step < 50 else None for step, value in enumerate(planning)]
+    finding = two_phases([a_run(tmp_path / "run", "short", bent(0.01, 6, 0.0), known)]).finding
+    assert "planning has fewer than 20 steps, too few to tell a rise from noise, with short" in finding
+    assert finding.endswith("no run shows two phases in that order.")
+
+
+def test_a_level_after_a_fall_is_said_to_flatten_though_its_slope_is_above_0_by_chance(tmp_path):
+    found = []
+    for seed in range(6):
+        execution = 0.8 - 0.01 * np.minimum(STEPS, 40) + 0.01 * noise(seed)
+        after = change_point(STEPS, execution.tolist()).after
+        found.append((after > 0, two_phases([a_run(tmp_path / str(seed), "a", execution, [1.0] * 120)]).finding))
+    assert any(above for above, _ in found) and all("it flattens at step" in finding for _, finding in found)
 
 
 def test_figures_hold_the_numbers_and_mark_only_what_bends(phases):

@@ -8,6 +8,7 @@ from typing import Any
 from forkpoint.record.read import Run
 from forkpoint.report._change_point import FEWEST, ChangePoint, change_point
 from forkpoint.report._plot import color, panel, symbol
+from forkpoint.report._rise import Rise, rise
 from forkpoint.report._section import Figure, Section
 from forkpoint.report._series import Series, changes, definitions, remarks, series, step_table
 from forkpoint.report._text import listed, number, sentence
@@ -23,7 +24,11 @@ TITLES = {
 CAPTION = (
     "Read at training steps; ends in the sentence are means of the first and the last tenth. A mark with a bar is "
     "where two lines that meet fit better than one, with its 95% interval, by a bootstrap with the curve's own "
-    "correlation from step to step; no mark where one line does as well. The axis of perplexity begins at 1."
+    "correlation from step to step; no mark where one line does as well. Two phases: the slope of execution entropy "
+    "before its change point is below 0 with its 95% interval, and after it at most half as steep; and of the steps "
+    "from there on, the last third has a higher mean of planning entropy than the first, by a difference whose 95% "
+    "interval, by such a bootstrap, is above 0. What planning did before is not asked. The axis of perplexity begins "
+    "at 1."
 )
 Bends = dict[tuple[str, int], ChangePoint | None]
 
@@ -86,12 +91,43 @@ def _finding(found: dict[str, list[Series]], bends: Bends) -> str:
         return sentence(f"fewer than {FEWEST} training steps do not tell a phase from noise")
     clauses = [f"execution entropy {changes([_ends(one) for one in found[ENTROPY]], number, ' nats')}"]
     clauses.append(_bends(found[ENTROPY], bends, "it"))
-    clauses.append(f"planning entropy {changes([_ends(one) for one in found[PLANNING]], number, ' nats')}")
+    # no verb of rising here: these ends have no interval, and the clause on the rise has
+    clauses.append(f"planning entropy went {listed([_went(_ends(one)) for one in found[PLANNING]])}")
     clauses.append(_bends(found[PLANNING], bends, "that"))
     planning = {one.arm: one for one in found[PLANNING]}
-    both = [one.name for one in found[ENTROPY] if one.arm in planning and _two(one, planning[one.arm], bends)]
+    both: list[str] = []
+    for one in found[ENTROPY]:
+        settled = settled_at(bends[one.key, one.arm])
+        if settled is not None and one.arm in planning:
+            risen = rise_since(settled, planning[one.arm])
+            clauses.append(f"since execution settled at step {settled:.0f}, {_risen(risen)} with {one.name}")
+            both += [one.name] if risen is not None and risen.rose else []
     shown = f"that is the order of two phases with {listed(both)}" if both else "no run shows two phases in that order"
     return sentence("; ".join([*clauses, shown]))
+
+
+def settled_at(execution: ChangePoint | None) -> float | None:
+    """The step up to which execution entropy falls (95 % interval below 0) and then goes half as steeply or less."""
+    if execution is None or execution.before_ends[1] >= 0 or abs(execution.after) > 0.5 * abs(execution.before):
+        return None
+    return execution.step
+
+
+def rise_since(settled: float, planning: Series) -> Rise | None:
+    """Of planning entropy over the steps since then, in nats; None where these are too few."""
+    later = [(step, value) for step, value in planning.finite if step >= settled]
+    return rise([step for step, _ in later], [value for _, value in later])
+
+
+def _risen(risen: Rise | None) -> str:
+    if risen is None:
+        return f"planning has fewer than {FEWEST} steps, too few to tell a rise from noise,"
+    by = f"by {number(risen.by)} [{number(risen.low)}, {number(risen.high)}] nats"
+    return f"planning entropy rose {by}" if risen.rose else f"planning entropy did not rise measurably ({by})"
+
+
+def _went(ends: Series) -> str:
+    return f"from {number(ends.first)} to {number(ends.last)} nats with {ends.name}"
 
 
 def _ends(one: Series) -> Series:
@@ -110,17 +146,7 @@ def _bend(one: Series, bend: ChangePoint | None) -> str:
     if bend is None:
         return f"has no change point with {one.name}"
     turn = "flattens" if abs(bend.after) < abs(bend.before) else "steepens"
-    turn = turn if bend.after * bend.before > 0 else "turns up" if bend.after > bend.before else "turns down"
+    level = turn == "flattens" and bend.after_ends[0] <= 0 <= bend.after_ends[1]
+    if bend.after * bend.before <= 0 and not level:
+        turn = "turns up" if bend.after > bend.before else "turns down"
     return f"{turn} at step {bend.step:.0f} [{bend.low:.0f}, {bend.high:.0f}] with {one.name}"
-
-
-def _two(execution: Series, planning: Series, bends: Bends) -> bool:
-    """Execution settles at a change point, and planning is more diverse at the end than there."""
-    settled = bends[execution.key, execution.arm]
-    if settled is None or abs(settled.after) > 0.5 * abs(settled.before):
-        return False
-    later = [value for step, value in planning.finite if step >= settled.step]
-    if len(later) < 2:
-        return False
-    third = max(1, len(later) // 3)
-    return sum(later[-third:]) / third > sum(later[:third]) / third
