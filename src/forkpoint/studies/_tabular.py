@@ -9,7 +9,7 @@ from torch import Tensor
 from forkpoint.batch import StepBatch
 from forkpoint.labels import Label
 from forkpoint.methods import Method
-from forkpoint.studies._fixed_step import SMALL, Change, filled_step, gradient, of_length, token_entropies
+from forkpoint.studies._fixed_step import SMALL, Change, filled_step, followed, gradient, of_length, token_entropies
 
 
 class Tabular(NamedTuple):
@@ -22,6 +22,10 @@ class Tabular(NamedTuple):
     reward: Float[Tensor, " B"]
     label: Int[Tensor, " S"]
     """two forks and then states where one action is nearly certain, as on the mechanical steps of a solution"""
+
+    def followed(self, method: Method) -> dict[str, float]:
+        """Setting -> its value on this batch, of each that follows the batch's effective ranks."""
+        return followed(method, self.step(self.logits))
 
     def step(self, logits: Float[Tensor, "S A"]) -> StepBatch:
         """The batch under ``logits``; log-probs and entropies carry its gradient."""
