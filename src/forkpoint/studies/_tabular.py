@@ -69,10 +69,10 @@ def _taken(logp: Float[Tensor, "S A"], actions: Int[Tensor, "B S"]) -> Float[Ten
     return logp[torch.arange(logp.shape[0]), actions]
 
 
-def _ranks(rows: int, dtype: torch.dtype) -> Float[Tensor, "B 4"]:
+def _ranks(rows: int, dtype: torch.dtype) -> Float[Tensor, "B 6"]:
     """No hidden states here: ranks that differ from row to row stand in, so that rules that read them run."""
     spread = torch.linspace(4, 8, rows, dtype=dtype)
-    return torch.stack([spread, spread / 10, spread / 100, spread + 2], dim=1)
+    return torch.stack([spread, spread / 10, spread / 100, spread + 2, spread / 10, spread / 100], dim=1)
 
 
 def first_order(logits: Float[Tensor, "S A"], step: Float[Tensor, "S A"]) -> Float[Tensor, " S"]:
