@@ -50,9 +50,9 @@ class StepBatch:
     """True where a tool wrote the token; ``mask`` is False there"""
     entropy_reference: Float[Tensor, "B T"] | None = None
     """full-softmax entropy at each position under a frozen reference policy"""
-    rank: Float[Tensor, "B 4"] | None = None
-    """of the row's hidden states: effective rank, its velocity and acceleration over prefixes, and the effective rank
-    that independent Gaussian states of the same shape have"""
+    rank: Float[Tensor, "B 6"] | None = None
+    """of the row's hidden states: effective rank, its velocity and acceleration over prefixes, then the same three of
+    independent Gaussian states of the same shape; nan for what the row is too short for"""
     shifted: Bool[Tensor, " B"] | None = None
     """True where the row was sampled at another temperature than the rest, on purpose"""
     ranks: "Ranks | None" = None

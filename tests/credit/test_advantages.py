@@ -63,7 +63,7 @@ statistics = st.floats(-1e3, 1e3) | st.just(math.nan)
 )
 def test_a_rank_bonus_never_lowers_an_advantage_nor_turns_it(advantage, rank, mids, kappa):
     step = answers([0.0] * len(advantage), advantage)
-    step = replace(step, rank=torch.tensor([[*rank, 0.0]], dtype=DOUBLE).expand(len(advantage), 4))
+    step = replace(step, rank=torch.tensor([[*rank, 0.0, 0.0, 0.0]], dtype=DOUBLE).expand(len(advantage), 6))
     mid_rank, mid_velocity, mid_acceleration = mids
     usual = {"mid_rank": mid_rank, "mid_velocity": mid_velocity, "mid_acceleration": mid_acceleration}
     shaped = planned("rank_shaping", step, kappa=kappa, weight=3.0, **usual)

@@ -111,7 +111,7 @@ def test_rank_shaping(case):
     """Where the authors' code puts the bonus, on the last token, it is ours; ours is on every other token too."""
     advantage = torch.tensor(case["advantage"], dtype=DOUBLE)
     nothing, mask = torch.zeros(len(advantage), 3, dtype=DOUBLE), torch.ones(len(advantage), 3, dtype=torch.bool)
-    rank = torch.nn.functional.pad(torch.tensor(case["rank"], dtype=DOUBLE), (0, 1))
+    rank = torch.nn.functional.pad(torch.tensor(case["rank"], dtype=DOUBLE), (0, 3))
     step = StepBatch(nothing, nothing, mask, advantage, rank=rank)
     found = build("rank_shaping", **case["settings"]).plan(step).advantage
     expected = torch.tensor(case["shaped"], dtype=DOUBLE)
@@ -177,6 +177,6 @@ def test_ucpo_weights():
 
 @pytest.mark.parametrize(("advantage", "expected"), [(1.0, 1.197375), (-1.0, -0.802625), (0.2, 0.30), (0.0, 0.0)])
 def test_rank_shaping_by_hand(advantage, expected):
-    step = step_of([advantage], rank=torch.tensor([[60.0, 12.0, 4.0, 70.0]], dtype=DOUBLE))
+    step = step_of([advantage], rank=torch.tensor([[60.0, 12.0, 4.0, 70.0, 12.0, 4.0]], dtype=DOUBLE))
     usual = {"mid_rank": 50.0, "mid_velocity": 10.0, "mid_acceleration": 3.0}
     assert float(build("rank_shaping", **usual).plan(step).advantage) == pytest.approx(expected, abs=6e-7)

@@ -47,7 +47,7 @@ def _more(shape, draw):
         "group_logp": -2 * torch.rand((num_rows, 4), generator=draw),
         "tool": torch.zeros(shape, dtype=torch.bool),
         "entropy_reference": 2 * torch.rand(shape, generator=draw),
-        "rank": torch.cat([length, torch.randn((num_rows, 2), generator=draw), length + 3], dim=1),
+        "rank": torch.cat([length, torch.randn((num_rows, 2), generator=draw), length + 3, length, length], dim=1),
         "shifted": torch.rand(num_rows, generator=draw) < 0.3,
     }
 

@@ -41,7 +41,7 @@ def full_step(seed: int = 0) -> StepBatch:
         correct=torch.rand(ROWS, generator=draw) < 0.5,
         group=torch.arange(GROUPS).repeat_interleave(SIZE),
         row_id=torch.arange(ROWS) + 100,
-        rank=1 + 9 * torch.rand(ROWS, 4, generator=draw),
+        rank=1 + 9 * torch.rand(ROWS, 6, generator=draw),
     )
 
 

@@ -86,13 +86,19 @@ def test_measuring_leaves_the_policy_as_it_was(network):
 
 
 class NoNetwork:
-    """Stands where the network does: changes that only the batch decides."""
+    """Stands where the network does: changes that the batch and the method's name decide."""
 
     def __init__(self, seed, *, prompts):
-        self.change = Change(0.1 * (seed + 1), 0.1 * (seed + 1) + 0.01)
+        self.size = 0.1 * (seed + 1)
+
+    def followed(self, method):
+        return {"mid_rank": 100 * self.size} if method.name == "rank_shaping" else {}
 
     def changes(self, method, *lengths):
-        return [dict.fromkeys(("all", "fork", "execution", "planning"), self.change) for _ in lengths]
+        predicted = self.size * len(method.name)
+        return [dict.fromkeys(("all", "fork", "execution", "planning"), Change(predicted, predicted + 0.01))] * len(
+            lengths
+        )
 
 
 def test_a_study_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
@@ -107,6 +113,43 @@ def test_a_study_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     # of a working tree that differs from its commit nobody knows what was measured
     monkeypatch.setattr(study, "commit", lambda: "abc1234+")
     assert study.entropy_change(0, **asked, result=result)["batches"] == 0
+
+
+@pytest.mark.slow
+def test_a_method_that_reads_ranks_reads_those_of_its_own_stride(network):
+    """At a stride of 40 no answer has a velocity, and the step was GRPO's."""
+    method = AT_WORK["rank_shaping"]
+    assert method.rank_stride == 5
+    used = network.followed(method)
+    assert used["mid_rank"] > used["mid_velocity"] > used["mid_acceleration"] > 0
+    assert network.followed(AT_WORK["grpo"]) == {}
+    ours, grpo = (network.changes(AT_WORK[name], SMALL)[0] for name in ("rank_shaping", "grpo"))
+    assert all(ours[role] != grpo[role] for role in ours)
+    with pytest.raises(ValueError, match="rank_shaping: no row of the batch has rank/velocity; choose a stride"):
+        network.changes(method.with_knobs(stride=40.0), SMALL)
+
+
+def test_a_method_that_took_the_steps_of_grpo_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "Network", NoNetwork)
+    told = study.entropy_change(3, only=["dapo"], prompts=2)
+    assert list(told["network"]) == ["dapo", "grpo"], "there is nothing to hold a method beside without it"
+    same = told["network"]["grpo"]
+    told["network"]["dapo"] = {role: [*pairs[:2], [0.5, 0.6]] for role, pairs in same.items()}
+    text = write_page(tmp_path / "page.md", told).read_text()
+    assert "holds nothing that the method changes: dapo in 2 of 3 batches." in text
+    told["network"]["dapo"] = same
+    with pytest.raises(ValueError, match="network: dapo took grpo's own step, to the last bit, in every batch"):
+        write_page(tmp_path / "page.md", told)
+
+
+def test_the_page_prints_the_settings_that_were_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "Network", NoNetwork)
+    told = study.entropy_change(2, only=["rank_shaping"], prompts=2)
+    text = write_page(tmp_path / "page.md", told).read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("* rank_shaping: gain")]
+    assert "stride 5.0, clip_low" in line
+    assert "tabular: mid_rank 6.00, mid_velocity 0.60, mid_acceleration 0.06" in line
+    assert line.endswith("network: mid_rank 10.00 to 20.00")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from forkpoint.methods import Method
 from forkpoint.methods.grpo import grpo
 from forkpoint.metrics._prefix_rank import effective_rank, iid_rank, rank_statistics
 from forkpoint.metrics.entropy_full import token_entropy
+from forkpoint.metrics.rank_of_states import STATISTICS
 from forkpoint.policies import load
 from forkpoint.record.read import open_run
 from forkpoint.strategic_grams import StrategicGrams
@@ -22,7 +23,7 @@ from forkpoint.trainers._trl_host import HostError
 from forkpoint.trainers.trl import forks_by_reference, labeled_by_grams, manage, watch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-RANKS = ("rank/effective", "rank/velocity", "rank/acceleration", "rank/null", "rank/over_null")
+RANKS = tuple(f"rank/{name}" for name in (*STATISTICS, "over_null"))
 CUT = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 2}
 
 
@@ -82,7 +83,7 @@ def test_a_method_that_reads_ranks_sees_those_of_the_whole_step(train, declared)
     seen = []
     _, _, trainer = train(manage(GRPOTrainer, method=spying(seen, **declared)), max_steps=1, learning_rate=0.0, **CUT)
     (step,) = seen
-    assert step.rank.shape == (32, 4) and step.rank[:, 0].isfinite().all()
+    assert step.rank.shape == (32, 6) and step.rank[:, 0].isfinite().all()
     parts = trainer._buffered_inputs
     ids = torch.cat([torch.cat([part["prompt_ids"], part["completion_ids"]], 1) for part in parts])
     attention = torch.cat([torch.cat([part["prompt_mask"], part["completion_mask"]], 1) for part in parts])
@@ -249,7 +250,7 @@ def test_peft_and_wrappers_are_looked_through():
     trainer.model(input_ids=ids)
     inputs = {"completion_ids": ids[:, 2:], "completion_mask": torch.ones(2, 8, dtype=torch.long)}
     found = with_rank(trainer, inputs)["forkpoint_rank"]
-    assert found.shape == (2, 4) and found[:, :2].isfinite().all()
+    assert found.shape == (2, 6) and found[:, :2].isfinite().all()
     # the second reader of the same forward gets the same numbers, another batch gets none
     assert with_rank(trainer, inputs)["forkpoint_rank"] is found
     assert "forkpoint_rank" not in with_rank(trainer, {**inputs, "completion_ids": ids[:, 2:].clone()})

@@ -42,7 +42,7 @@ def rank_bonus(
     ValueError otherwise, and for a step without ``rank``.
 
     >>> zeros, on = torch.zeros(3, 1), torch.ones(3, 1, dtype=torch.bool)
-    >>> rank = torch.tensor([[60.0, 12.0, 4.0, 0.0]]).expand(3, 4)
+    >>> rank = torch.tensor([[60.0, 12.0, 4.0, 0.0, 0.0, 0.0]]).expand(3, 6)
     >>> step = StepBatch(zeros, zeros, on, torch.tensor([1.0, -1.0, 0.2]), rank=rank)
     >>> rule = rank_bonus(mid_rank=50.0, mid_velocity=10.0, mid_acceleration=3.0)
     >>> rule(step, Plan.neutral(step), (0, 0)).advantage[:, 0]       # aux = tanh(0.2) = 0.197375, at most |A| / 2
@@ -64,7 +64,7 @@ def rank_bonus(
             raise ValueError("StepBatch.rank is not filled and rank_shaping reads it: record the hidden states' rank")
         if mid_rank == 0:
             return plan
-        rank, velocity, acceleration, _ = step.rank.detach().double().unbind(1)
+        rank, velocity, acceleration = step.rank[:, :3].detach().double().unbind(1)
         beta = torch.sigmoid(gain * _deviation(acceleration, mid_acceleration))
         aux = beta * _deviation(rank, mid_rank).tanh() + (1 - beta) * _deviation(velocity, mid_velocity).tanh()
         aux = (weight * aux).nan_to_num(nan=0.0).clamp(min=0).to(plan.advantage.dtype)

@@ -57,7 +57,8 @@ def rank_shaping(
     >>> import torch
     >>> from forkpoint.batch import StepBatch
     >>> zeros, mask = torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool)
-    >>> step = StepBatch(zeros, zeros, mask, torch.ones(1), rank=torch.tensor([[60.0, 12.0, 4.0, 0.0]]))
+    >>> rank = torch.tensor([[60.0, 12.0, 4.0, 0.0, 0.0, 0.0]])
+    >>> step = StepBatch(zeros, zeros, mask, torch.ones(1), rank=rank)
     >>> usual = {"mid_rank": 50.0, "mid_velocity": 10.0, "mid_acceleration": 3.0}
     >>> rank_shaping().step_loss(step), rank_shaping(**usual).step_loss(step)        # -(1 + tanh(0.2))
     (tensor(-1.), tensor(-1.1974))

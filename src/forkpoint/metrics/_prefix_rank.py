@@ -113,21 +113,35 @@ def iid_rank(length: int, dim: int) -> float:
     return float(np.exp(np.log(least * mean) - weight @ (s * np.log(s)) / mean))
 
 
+@lru_cache(maxsize=4096)
+def iid_motion(length: int, dim: int, stride: int = STRIDE) -> Motion:
+    """Velocity and acceleration of ``iid_rank`` over the prefixes of ``length`` independent Gaussian states.
+
+    ``motion`` is linear in the ranks, so this is the mean over draws as far as ``iid_rank`` is. nan where
+    ``prefix_ranks`` has too few.
+
+    >>> [round(value, 2) for value in iid_motion(161, 512)]                 # prefixes of 41, 81, 121 and 161 states
+    [57.01, 18.14]
+    """
+    return motion(torch.tensor([iid_rank(n + 1, dim) for n in range(stride, length, stride)], dtype=torch.float64))
+
+
 def rank_statistics(
     hidden: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], *, stride: int = STRIDE, window: int = WINDOW
-) -> Float[Tensor, "B 4"]:
-    """Effective rank, velocity, acceleration and ``iid_rank`` of each row's last ``window`` chosen tokens.
+) -> Float[Tensor, "B 6"]:
+    """Effective rank, velocity and acceleration of each row's last ``window`` chosen tokens, then those of the null.
 
-    What ``StepBatch.rank`` holds. A row of one token has no effective rank, one below 2 stride + 1 tokens no velocity,
-    one below 3 stride + 1 no acceleration: nan, never 0. A state that is not finite makes all of its row nan.
+    What ``StepBatch.rank`` holds. The null is ``iid_rank`` and ``iid_motion`` of the row's length and dimension.
+    A row of one token has no effective rank, one below 2 stride + 1 tokens no velocity, one below 3 stride + 1 no
+    acceleration, and none of them a null: nan, never 0. A state that is not finite makes all of its row nan.
 
     >>> draw = torch.Generator().manual_seed(0)
     >>> found = rank_statistics(torch.randn(1, 20, 64, generator=draw), torch.ones(1, 20, dtype=torch.bool), stride=5)
-    >>> [round(value, 1) for value in found[0].tolist()]            # the first is near the last: no structure
-    [18.1, 6.0, 2.3, 18.2]
+    >>> [round(value, 1) for value in found[0].tolist()]            # near the null: no structure
+    [18.1, 6.0, 2.3, 18.2, 6.0, 2.3]
     """
     rows = [_row(states[chosen][-window:], stride) for states, chosen in zip(hidden.detach(), mask, strict=True)]
-    return torch.tensor(rows, dtype=torch.float32, device=hidden.device).view(-1, 4)
+    return torch.tensor(rows, dtype=torch.float32, device=hidden.device).view(-1, 6)
 
 
 def helmert_rows(states: Float[Tensor, "T D"]) -> Float64[Tensor, "N D"]:
@@ -139,14 +153,14 @@ def helmert_rows(states: Float[Tensor, "T D"]) -> Float64[Tensor, "N D"]:
     return (num / (num + 1)).sqrt() * (wide[1:] - wide.cumsum(0)[:-1] / num)
 
 
-def _row(states: Float[Tensor, "N D"], stride: int) -> tuple[float, float, float, float]:
+def _row(states: Float[Tensor, "N D"], stride: int) -> tuple[float, ...]:
     length, dim = states.shape
     if length < 2 or not states.isfinite().all():
-        return (nan, nan, nan, nan)
+        return (nan,) * 6
     sizes = [*range(stride, length, stride)]
     *prefixes, whole = _ranks(helmert_rows(states), [*sizes, length - 1])
     moved = motion(torch.tensor(prefixes, dtype=torch.float64))
-    return (whole, moved.velocity, moved.acceleration, iid_rank(length, dim))
+    return (whole, *moved, iid_rank(length, dim), *iid_motion(length, dim, stride))
 
 
 def _ranks(rows: Float64[Tensor, "N D"], sizes: list[int]) -> list[float]:

@@ -16,7 +16,12 @@ Pairs = Sequence[Sequence[float | None]]
 
 
 def write_page(page: Path, told: Mapping[str, Any]) -> Path:
-    """Write the page and its figure; returns ``page``."""
+    """Write the page and its figure; returns ``page``.
+
+    Raises ValueError where a method took the baseline's own step in every batch: nothing of it was measured.
+    """
+    for part in ("tabular", "network"):
+        _refuse_idle(told[part], part)
     page.parent.mkdir(parents=True, exist_ok=True)
     drawn = figure(told["network"])
     (page.parent / f"{page.stem}-forks.svg").write_text(drawn, encoding="utf-8")
@@ -27,7 +32,7 @@ def write_page(page: Path, told: Mapping[str, Any]) -> Path:
         _tabular(told["tabular"]),
         _network(told),
         f"![change of entropy at forks]({page.stem}-forks.svg)",
-        _settings(told["settings"]),
+        _settings(told["settings"], told["followed"]),
     ]
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page
@@ -45,6 +50,29 @@ def slopes(pairs: Pairs, length: float = SMALL) -> list[float]:
 def worst(pairs: Pairs) -> float:
     """The largest relative error of the prediction over the batches."""
     return max(Change(pair[0] or 0.0, pair[1] or 0.0).error for pair in pairs)
+
+
+def alike(found: Mapping[str, Mapping[str, Pairs]], name: str) -> list[bool]:
+    """Of each batch, whether the method's step is the baseline's to the last bit; empty without a baseline.
+
+    >>> alike({"grpo": {"all": [[0.1, 0.2], [0.3, 0.4]]}, "dapo": {"all": [[0.1, 0.2], [0.3, 0.5]]}}, "dapo")
+    [True, False]
+    """
+    if BASELINE not in found or name == BASELINE:
+        return []
+    ours, theirs = found[name], found[BASELINE]
+    num = len(next(iter(theirs.values())))
+    return [all(ours[what][batch] == theirs[what][batch] for what in theirs) for batch in range(num)]
+
+
+def _refuse_idle(found: Mapping[str, Mapping[str, Pairs]], part: str) -> None:
+    for name in found:
+        same = alike(found, name)
+        if same and all(same):
+            raise ValueError(
+                f"{part}: {name} took {BASELINE}'s own step, to the last bit, in every batch: nothing of it was "
+                "measured. Give it settings, or fields of the step, with which it acts"
+            )
 
 
 def _worked(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -71,7 +99,7 @@ def _tabular(found: Mapping[str, Mapping[str, Pairs]]) -> str:
     for name, steps in found.items():
         cells = [f"{mean(slopes(steps[s])):+.4f} | {worst(steps[s]):.1e}" for s in ("plain", "natural")]
         rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([head, *rows])
+    return "\n".join([head, *rows, *(["", *same] if (same := _same(found)) else [])])
 
 
 def _network(told: Mapping[str, Any]) -> str:
@@ -125,7 +153,16 @@ def _reading(found: Mapping[str, Mapping[str, Pairs]]) -> str:
                 f"* {role}, beside GRPO: in every batch above it {', '.join(above) or 'none'}; "
                 f"below it {', '.join(below) or 'none'}."
             )
-    return "\n".join(told)
+    return "\n".join([*told, *_same(found)])
+
+
+def _same(found: Mapping[str, Mapping[str, Pairs]]) -> list[str]:
+    """The methods that took the baseline's own step in some batches, in words."""
+    counts = {name: (sum(same), len(same)) for name in found if any(same := alike(found, name))}
+    if not counts:
+        return []
+    named = ", ".join(f"{name} in {count} of {batches} batches" for name, (count, batches) in counts.items())
+    return [f"* GRPO's own step to the last bit, as the batch holds nothing that the method changes: {named}."]
 
 
 def figure(found: Mapping[str, Mapping[str, Pairs]]) -> str:
@@ -138,15 +175,30 @@ def figure(found: Mapping[str, Mapping[str, Pairs]]) -> str:
     return intervals(title, rows, "nats per unit length of step, at forks")
 
 
-def _settings(settings: Mapping[str, Mapping[str, Any]]) -> str:
+def _settings(settings: Mapping[str, Mapping[str, Any]], followed: Mapping[str, Mapping[str, Any]]) -> str:
     told = (
         "## Settings\n\nAs in the comparison of methods; a setting that a controller turns stands at a value at which "
-        "the control acts.\n\n"
+        "the control acts. One that follows the batch stands at that batch's own value; its range over batches is "
+        "given.\n\n"
     )
-    rows = [
-        f"* {name}: {', '.join(f'{k} {v}' for k, v in values.items()) or 'none'}" for name, values in settings.items()
-    ]
+    rows = []
+    for name, values in settings.items():
+        fixed = ", ".join(f"{k} {v}" for k, v in values.items()) or "none"
+        rows.append("; ".join([f"* {name}: {fixed}", *_ranges(followed.get(name, {}))]))
     return told + "\n".join(rows)
+
+
+def _ranges(followed: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
+    """
+    >>> _ranges({"network": {"mid_rank": [24.5, 26.25]}, "tabular": {"mid_rank": [6.0, 6.0]}})
+    ['network: mid_rank 24.50 to 26.25', 'tabular: mid_rank 6.00']
+    """
+    return [f"{where}: {', '.join(_range(k, v) for k, v in values.items())}" for where, values in followed.items()]
+
+
+def _range(knob: str, values: Sequence[float]) -> str:
+    low, high = (f"{value:.2f}" for value in (min(values), max(values)))
+    return f"{knob} {low}" + (f" to {high}" if high != low else "")
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -1,5 +1,6 @@
 """Steps held fixed, every optional field filled, on which all methods of the folder are asked the same thing."""
 
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from forkpoint import catalog
 from forkpoint.batch import StepBatch
-from forkpoint.controllers import Loop
+from forkpoint.controllers import Controller, Loop
 from forkpoint.methods import Method, build
 from forkpoint.metrics import measure
 
@@ -50,16 +51,37 @@ def methods_at_work(scaled: Mapping[str, Settings]) -> dict[str, Method]:
     return found
 
 
-def centered(method: Method, step: StepBatch) -> Method:
-    """The method with settings that follow the batch's effective ranks at the values of this batch."""
-    following = [one for one in method.controllers if one.reads and all(key.startswith("rank/") for key in one.reads)]
+def followers(method: Method) -> list[Controller]:
+    """The controllers of settings that follow the batch's effective ranks, and so have no value of their own."""
+    return [one for one in method.controllers if one.reads and all(key.startswith("rank/") for key in one.reads)]
+
+
+def own_settings(method: Method) -> dict[str, Any]:
+    """The settings that stand whatever the batch is; ``followed`` has the others."""
+    following = {knob for controller in followers(method) for knob in controller.knobs}
+    return {name: value for name, value in method.settings.items() if name not in following}
+
+
+def followed(method: Method, step: StepBatch) -> dict[str, float]:
+    """Setting -> its value on this batch, of each that follows the batch's effective ranks.
+
+    Raises ValueError where the batch has no value for it to follow: the method would not act there.
+    """
+    following = followers(method)
     if not following:
-        return method
+        return {}
     loop = Loop(following)
     values = {key: float(reading.value) for key, reading in measure(step, only=loop.reads).items()}
     for number in range(1, 21):  # a running mean may want a number of readings first
         loop.take(values | {"step": float(number)})
-    return method.with_knobs(**loop.knobs)
+    if unread := [key for key, value in values.items() if not math.isfinite(value)]:
+        raise ValueError(f"{method.name}: no row of the batch has {unread[0]}; choose a stride that its answers hold")
+    return {knob: float(value) for knob, value in loop.knobs.items()}
+
+
+def centered(method: Method, step: StepBatch) -> Method:
+    """The method with settings that follow the batch's effective ranks at the values of this batch."""
+    return method.with_knobs(**followed(method, step))
 
 
 def filled_step(

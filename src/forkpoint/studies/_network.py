@@ -14,7 +14,15 @@ from forkpoint.policies import TINY, load
 from forkpoint.policies.sample import sample
 from forkpoint.recipes.demo import DEMO
 from forkpoint.recipes.train import quiet_libraries
-from forkpoint.studies._fixed_step import Change, filled_step, gradient, of_length, token_entropies
+from forkpoint.studies._fixed_step import (
+    Change,
+    filled_step,
+    followed,
+    followers,
+    gradient,
+    of_length,
+    token_entropies,
+)
 from forkpoint.tasks.countdown import countdown
 from forkpoint.trainers._evaluation import label_tokens
 from forkpoint.verify import score
@@ -30,6 +38,7 @@ class Network:
         model, tokenizer = load(TINY)
         self.model = model.double().eval()
         self.rows = _answers(self.model, tokenizer, seed, prompts)
+        self.ranks: dict[int, Tensor] = {}
         with torch.no_grad():
             self.logp_old, self.reference = (part.detach() for part in self._forward())
         self._one_update()
@@ -42,9 +51,13 @@ class Network:
 
     def changes(self, method: Method, *lengths: float) -> list[dict[str, Change]]:
         """For each length, role -> change of its mean entropy under a gradient step of that length."""
-        grad = gradient(method, self._step(), self.leaves)
+        grad = gradient(method, self._step(method), self.leaves)
         whole = torch.cat([part.flatten() for part in grad])
         return [self._change(-of_length(whole, length)) for length in lengths]
+
+    def followed(self, method: Method) -> dict[str, float]:
+        """Setting -> its value on this batch, of each that follows the batch's effective ranks."""
+        return followed(method, self._step(method)) if followers(method) else {}
 
     def _change(self, step: Tensor) -> dict[str, Change]:
         after = self._entropies(step)
@@ -52,12 +65,18 @@ class Network:
             role: Change(float(slope @ step), after[role] - self.before[role]) for role, slope in self.slopes.items()
         }
 
-    def _step(self) -> StepBatch:
+    def _step(self, method: Method) -> StepBatch:
         logp, entropy = self._forward()
         rows = self.rows
         about = {"entropy": entropy, "token_ids": rows["ids"], "label": rows["label"]}
-        about |= {"entropy_reference": self.reference, "rank": rows["rank"]}
+        about |= {"entropy_reference": self.reference, "rank": self._rank(method.rank_stride)}
         return filled_step(logp, self.logp_old, rows["mask"], rows["reward"], size=DEMO.samples_per_prompt, **about)
+
+    def _rank(self, stride: int) -> Tensor:
+        """``StepBatch.rank`` of the answers, of prefixes ``stride`` tokens apart."""
+        if stride not in self.ranks:
+            self.ranks[stride] = rank_statistics(self.rows["states"], self.rows["mask"], stride=stride).double()
+        return self.ranks[stride]
 
     def _forward(self) -> tuple[Tensor, Tensor]:
         """(log-probs, entropies), 0 where masked."""
@@ -72,7 +91,8 @@ class Network:
         """As in the demo: the second update on a rollout is the first that is off-policy."""
         self.leaves = list(self.model.parameters())
         optimizer = torch.optim.AdamW(self.leaves, DEMO.learning_rate, weight_decay=0.0)
-        build("grpo").step_loss(self._step()).backward()
+        grpo = build("grpo")
+        grpo.step_loss(self._step(grpo)).backward()
         torch.nn.utils.clip_grad_norm_(self.leaves, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -115,14 +135,14 @@ def _answers(model: Any, tokenizer: Any, seed: int, prompts: int) -> dict[str, T
         "mask": drawn.mask,
         "label": label_tokens(task, asked, words, drawn.mask),
         "reward": torch.tensor([float(verdict.correct) for verdict in verdicts], dtype=torch.float64),
-        "rank": _ranks(model, drawn),
+        "states": _states(model, drawn),
     }
 
 
 @torch.no_grad()
-def _ranks(model: Any, drawn: Any) -> Tensor:
-    """``StepBatch.rank`` of the answers, from the states after the last norm."""
+def _states(model: Any, drawn: Any) -> Tensor:
+    """[B, T, D], the states of the answers' tokens after the last norm."""
     ids = torch.cat([drawn.prompt_ids, drawn.ids], dim=1)
     attention = torch.cat([drawn.prompt_mask, drawn.mask.long()], dim=1)
     states = model.model(input_ids=ids, attention_mask=attention).last_hidden_state
-    return rank_statistics(states[:, drawn.prompt_ids.shape[1] :], drawn.mask).double()
+    return states[:, drawn.prompt_ids.shape[1] :]

@@ -9,7 +9,7 @@ from torch import Tensor
 from forkpoint.batch import StepBatch
 from forkpoint.labels import Label
 from forkpoint.methods import Method
-from forkpoint.studies._fixed_step import SMALL, Change, filled_step, gradient, of_length, token_entropies
+from forkpoint.studies._fixed_step import SMALL, Change, filled_step, followed, gradient, of_length, token_entropies
 
 
 class Tabular(NamedTuple):
@@ -22,6 +22,10 @@ class Tabular(NamedTuple):
     reward: Float[Tensor, " B"]
     label: Int[Tensor, " S"]
     """two forks and then states where one action is nearly certain, as on the mechanical steps of a solution"""
+
+    def followed(self, method: Method) -> dict[str, float]:
+        """Setting -> its value on this batch, of each that follows the batch's effective ranks."""
+        return followed(method, self.step(self.logits))
 
     def step(self, logits: Float[Tensor, "S A"]) -> StepBatch:
         """The batch under ``logits``; log-probs and entropies carry its gradient."""
@@ -65,10 +69,10 @@ def _taken(logp: Float[Tensor, "S A"], actions: Int[Tensor, "B S"]) -> Float[Ten
     return logp[torch.arange(logp.shape[0]), actions]
 
 
-def _ranks(rows: int, dtype: torch.dtype) -> Float[Tensor, "B 4"]:
+def _ranks(rows: int, dtype: torch.dtype) -> Float[Tensor, "B 6"]:
     """No hidden states here: ranks that differ from row to row stand in, so that rules that read them run."""
     spread = torch.linspace(4, 8, rows, dtype=dtype)
-    return torch.stack([spread, spread / 10, spread / 100, spread + 2], dim=1)
+    return torch.stack([spread, spread / 10, spread / 100, spread + 2, spread / 10, spread / 100], dim=1)
 
 
 def first_order(logits: Float[Tensor, "S A"], step: Float[Tensor, "S A"]) -> Float[Tensor, " S"]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from forkpoint.record.documents import write_bytes
-from forkpoint.studies._entropy_page import write_page
-from forkpoint.studies._fixed_step import DEMO_STEP, SMALL, Change, methods_at_work
+from forkpoint.studies._entropy_page import BASELINE, write_page
+from forkpoint.studies._fixed_step import DEMO_STEP, SMALL, Change, methods_at_work, own_settings
 from forkpoint.studies._network import Network
 from forkpoint.studies._pieces import commit
 from forkpoint.studies._tabular import tabular, tabular_changes, worked_check
@@ -25,24 +25,30 @@ from forkpoint.studies.methods import SCALED
 
 RESULT = Path("benchmarks/results/study-entropy-change.json")
 PAGE = Path("docs/studies/entropy-change.md")
+PARTS = ("followed", "tabular", "network", "demo")
 
 
 def entropy_change(
     batches: int = 5, only: Sequence[str] = (), *, prompts: int = 32, result: Path | None = None
 ) -> dict[str, Any]:
-    """Every method on ``batches`` tabular batches and as many of the tiny policy's own answers.
+    """Every method on ``batches`` tabular batches and as many of the tiny policy's own answers; GRPO is always there.
 
     ``{"worked", "tabular": {method: {step: [Change per batch]}}, "network": {method: {role: ...}}, "demo": ...}``, a
     Change as [predicted, measured]. "demo" is the network at the length of a demo's step, where first order ends.
-    ``result`` is written after every batch; one of the same commit and settings is gone on with.
+    "followed" holds {method: {"tabular" or "network": {setting: [value per batch]}}} of the settings that follow the
+    batch, which are left out of "settings". ``result`` is written after every batch; one of the same commit and
+    settings is gone on with.
     """
     found = methods_at_work({name: settings for name, (settings, _) in SCALED.items()})
-    chosen = {name: method for name, method in found.items() if not only or name in only}
-    settings = {name: dict(method.settings) for name, method in chosen.items()}
+    chosen = {name: method for name, method in found.items() if not only or name in (*only, BASELINE)}
+    settings = {name: own_settings(method) for name, method in chosen.items()}
     told = _begun({"commit": commit(), "prompts": prompts, "settings": settings}, result)
     for seed in range(told["batches"], batches):
         table, network = tabular(seed), Network(seed, prompts=prompts)
         for name, method in chosen.items():
+            for where, values in (("tabular", table.followed(method)), ("network", network.followed(method))):
+                for knob, value in values.items():
+                    told["followed"].setdefault(name, {}).setdefault(where, {}).setdefault(knob, []).append(value)
             _keep(told["tabular"].setdefault(name, {}), tabular_changes(method, table))
             small, large = network.changes(method, SMALL, DEMO_STEP)
             _keep(told["network"].setdefault(name, {}), small)
@@ -59,7 +65,7 @@ def _begun(about: dict[str, Any], result: Path | None) -> dict[str, Any]:
         told = json.loads(result.read_text(encoding="utf-8"))
         if {key: told[key] for key in about} == about:
             return told
-    return {**about, "worked": worked_check(), "batches": 0, "tabular": {}, "network": {}, "demo": {}}
+    return {**about, "worked": worked_check(), "batches": 0, **{part: {} for part in PARTS}}
 
 
 def _keep(place: dict[str, list[list[float]]], changes: dict[str, Change]) -> None:

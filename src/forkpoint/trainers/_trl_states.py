@@ -1,4 +1,4 @@
-"""What a TRL run tells beyond its own outputs: hidden states, reduced to four numbers a row, and a frozen reference."""
+"""What a TRL run tells beyond its own outputs: hidden states, reduced to six numbers a row, and a frozen reference."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class States:
     hidden: Float[Tensor, "B S D"] | None = None
     of: Tensor | None = None
     """the completions that ``rank`` belongs to"""
-    rank: Float[Tensor, "B 4"] | None = None
+    rank: Float[Tensor, "B 6"] | None = None
 
 
 def note_states(trainer: Any, stride: int = STRIDE) -> None:
