@@ -10,7 +10,7 @@ from forkpoint.decoders.cot_decoding import answer_tokens, decided, delta
 
 END, A, B, C, SO = range(5)
 WORDS = ["", "a", "b", "c", "so"]
-PATH = Trace((A, B, C, END), "a b c", None, "end", 0, confidence=(0.97, 0.85, 0.50, 0.1))
+PATH = Trace((A, B, C, END), "a b c", None, "end", confidence=(0.97, 0.85, 0.50, 0.1))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_which_tokens_are_the_answer(scripted_policy):
 def test_the_largest_gap_and_the_largest_sum_may_disagree(scripted_policy):
     policy = scripted_policy(len, WORDS)
     paths = [
-        Trace((token, END), answer, answer, "end", 0, confidence=(gap, 0.0))
+        Trace((token, END), answer, answer, "end", confidence=(gap, 0.0))
         for token, answer, gap in [(A, "a", 0.6), (B, "b", 0.5), (B, "b", 0.4)]
     ]
     summed, largest = (decided(Ask("p", (1,)), paths, policy, pick) for pick in ("sum", "largest"))

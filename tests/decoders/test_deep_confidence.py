@@ -43,7 +43,7 @@ def plan(**changes) -> Plan:
 
 
 def path(answer: str | None, *confidence: float, finish="end") -> Trace:
-    return Trace((1,) * len(confidence), answer or "", answer, finish, 0, confidence=confidence)
+    return Trace((1,) * len(confidence), answer or "", answer, finish, confidence=confidence)
 
 
 @pytest.mark.parametrize(("largest", "value"), [(0.05, 2.9957), (0.5, 3.4904), (0.98, 6.5146)])

@@ -46,8 +46,8 @@ class Trace:
     answer: str | None
     finish: Finish
     """``end`` token, ``limit`` of tokens, ``stopped`` by the decoder's rule, or ``pruned`` from a tree"""
-    thinking: int
-    """tokens before its answer phase"""
+    thought: tuple[bool, ...] = ()
+    """whether each of ``ids`` is thinking: a marker that ends it is, one that begins it is not; empty where none is"""
     entropy: tuple[float, ...] = ()
     """of every token, in nats, by the name that the decoder reads"""
     logp: float = 0.0
@@ -76,6 +76,15 @@ class Trace:
     def generated(self) -> int:
         return len(self.ids) - self.shared
 
+    @property
+    def thinking(self) -> int:
+        """Its tokens of thinking: how many, not where; they need not be the first.
+
+        >>> Trace((1, 2, 3, 4), "", None, "end", (False, False, True, True)).thinking
+        2
+        """
+        return sum(self.thought)
+
 
 class Spent(NamedTuple):
     """Tokens that one problem took."""
@@ -95,7 +104,7 @@ class Spent(NamedTuple):
     @classmethod
     def of(cls, prompt: int, traces: Sequence[Trace]) -> "Spent":
         """
-        >>> one = Trace((1, 2, 3), "", None, "end", 0)
+        >>> one = Trace((1, 2, 3), "", None, "end")
         >>> Spent.of(4, [one, replace(one, shared=2, reread=6, kept=False)]).total           # 4 + 6 + 3 + 1
         14
         """

@@ -20,7 +20,7 @@ from forkpoint.decoders._decoder import Ask, Decode, Decoded, Decoder, Finish, T
 from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._next import Entropy, Next, Warp
 from forkpoint.decoders._policy import Markers, Policy
-from forkpoint.decoders._thinking import thinks_after
+from forkpoint.decoders._thinking import thinks_after, thought, turns
 from forkpoint.decoders._vote import voted
 from forkpoint.draws import token_hash, uniform
 
@@ -163,7 +163,7 @@ class _Batch:
 
     def __init__(self, asked: Decode, machine: Machine, rows: Sequence[Row]) -> None:
         self._asked, self._machine, self._rows = asked, machine, rows
-        self._markers = asked.policy.markers
+        self._markers, self._turns = asked.policy.markers, turns(asked.policy.markers)
         prompts = [(*row.ask.prompt, *row.prefix) for row in rows]
         self._lanes = Lanes(asked.policy, prompts, [1] * len(rows))
         self._log = _Log(len(rows))
@@ -231,12 +231,10 @@ class _Batch:
     def _think(self, token: Int[Tensor, " N"]) -> None:
         if self._markers is None:
             return
-        loop, markers = self._loop, self._markers
+        loop = self._loop
         loop["tail"] = torch.cat([loop["tail"][:, 1:], token[:, None]], 1)
-        over = [markers.end, *markers.given_up]
-        ended = torch.stack([_ends_with(loop["tail"], marker) for marker in over]).any(0)
-        begun = _ends_with(loop["tail"], markers.begin) if markers.begin else torch.zeros_like(ended)
-        loop["thinking"] = (loop["thinking"] | begun) & ~ended
+        for marker, begins in self._turns:
+            loop["thinking"] = torch.where(_ends_with(loop["tail"], marker), begins, loop["thinking"])
 
 
 class _Log:
@@ -263,15 +261,16 @@ class _Log:
     def traces(self, rows: Sequence[Row], policy: Policy) -> Iterator[Trace]:
         columns = [torch.stack(column, 1).tolist() for column in zip(*self._columns, strict=True)]
         for i, row in enumerate(rows):
-            token, entropy, logp, forced, thought, *sure = (column[i][: self._length[i]] for column in columns)
+            token, entropy, logp, forced, thinks, *sure = (column[i][: self._length[i]] for column in columns)
             ids = (*row.prefix, *token)
             text = policy.text(ids)
+            before = thought(policy.markers, row.ask.prompt, row.prefix) if row.prefix else ()
             yield Trace(
                 ids,
                 text,
                 row.ask.answer(text),
                 self._finish[i],
-                len(row.prefix) + sum(thought),
+                (*before, *thinks),
                 tuple(entropy),
                 sum(logp),
                 sum(forced),

@@ -36,7 +36,7 @@ def weights(traces: Sequence[Trace], scores: Sequence[float], final: Final) -> l
     """Of votes: all 1; exp(score) over the largest; or 1 for the best alone, rows with an answer and an end first.
 
     >>> from dataclasses import replace
-    >>> one = Trace((), "", "1", "end", 0)
+    >>> one = Trace((), "", "1", "end")
     >>> weights([one, replace(one, finish="limit")], [math.log(0.2), math.log(0.4)], "weighted")
     [0.5, 1.0]
     >>> weights([one, replace(one, finish="limit")], [math.log(0.2), math.log(0.4)], "best")

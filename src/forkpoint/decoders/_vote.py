@@ -11,7 +11,7 @@ def voted(ask: Ask, traces: Sequence[Trace]) -> Decoded:
     A trace without an answer has no vote. The text is that of the heaviest trace with the answer, of equals the first;
     where no trace has an answer it is the first trace's.
 
-    >>> one = Trace((), "a", "1", "end", 0)
+    >>> one = Trace((), "a", "1", "end")
     >>> from dataclasses import replace
     >>> two = replace(one, text="b", answer="2")
     >>> voted(Ask("p", (1,)), [one, two, two, replace(two, answer=None)]).votes

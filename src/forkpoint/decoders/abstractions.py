@@ -174,7 +174,7 @@ def _put(policy: Policy, texts: Any, m: int, template: str) -> list[tuple[Trace,
     distinct = enumerate(dict.fromkeys(texts), 1)
     return [
         (
-            Trace(ids(text), text, None, "stopped", 0, kept=False, source=number),
+            Trace(ids(text), text, None, "stopped", kept=False, source=number),
             ids(template.replace("{abstraction}", text)),
         )
         for number, text in distinct

@@ -1,9 +1,10 @@
 """Several completions of each problem by a decoder, as samples that every probe reads."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
-from forkpoint.decoders import Ask, Decoded, Decoder, Policy, build
+from forkpoint.decoders import Ask, Decoded, Decoder, Policy, Trace, build
 from forkpoint.decoders.entropy_stop import Thresholds, thresholds
 from forkpoint.decoders.parallel_vote import votes_of
 from forkpoint.probes import Drawn
@@ -62,16 +63,31 @@ def votes(task: Task, problems: Sequence[Problem], found: Sequence[Decoded]) -> 
 def last_steps(
     policy: Policy, decoder: Decoder, task: Task, problems: Sequence[Problem], many: Many, window: int
 ) -> tuple[list[float], list[float]]:
-    """Mean entropy of the last ``window`` thinking tokens, of right and of wrong completions: what calibrates a stop.
+    """Mean entropy of the last ``window`` thinking tokens in a row, of right and of wrong completions.
 
-    Of the entropy that ``decoder`` reads; completions that think for less, or that got no verdict, are left out.
+    It calibrates a stop, whose steps never reach from one thought into the next. Of the entropy that ``decoder`` reads;
+    completions without a thought as long, or without a verdict, are left out.
     """
     found: dict[str, list[float]] = {"correct": [], "wrong": [], "none": []}
     for one, verdicts in _judged(policy, decoder, task, problems, many):
         for trace, verdict in zip(one.traces, verdicts, strict=True):
-            if trace.thinking >= window:
-                found[verdict].append(sum(trace.entropy[trace.thinking - window : trace.thinking]) / window)
+            step = last_step(trace, window)
+            if step:
+                found[verdict].append(sum(step) / window)
     return found["correct"], found["wrong"]
+
+
+def last_step(trace: Trace, window: int) -> list[float]:
+    """Entropies of the last ``window`` thinking tokens in a row that it made itself; empty where no thought has them.
+
+    >>> thought = (True, True, True, False, True, True, False)
+    >>> one = Trace((9,) * 7, "", None, "end", thought, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
+    >>> last_step(one, 2), last_step(one, 3), last_step(one, 4)
+    ([0.5, 0.6], [0.1, 0.2, 0.3], [])
+    """
+    own = zip(trace.thought[trace.shared :], trace.entropy, strict=False)
+    runs = [[entropy for _, entropy in run] for thinks, run in groupby(own, key=lambda each: each[0]) if thinks]
+    return next((run[-window:] for run in reversed(runs) if len(run) >= window), [])
 
 
 def calibrated(
