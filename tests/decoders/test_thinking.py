@@ -1,10 +1,11 @@
-"""Which tokens are thinking where a model begins to think by itself: by hand, and as ids alone say; the early stop."""
+"""Which tokens are thinking where a model begins it by itself; who reads them; what is said where none is."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from table_model import END, PROMPT, A, B, C, X, random_table, table_policy
 
+from forkpoint import catalog
 from forkpoint.decoders import Ask, Markers, Thinks, build, load_policy, thought
 from forkpoint.recipes._paths import Many, asks, last_steps
 from forkpoint.tasks import Thinking, first_problems
@@ -67,7 +68,7 @@ def test_of_two_markers_that_end_alike_the_longer_is_meant(begin, end):
     assert found == ([[True] * 3, [True, False, False]] if len(end) > 1 else [[True, False, False], [True] * 3])
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(markers=st.sampled_from([ONE, TWO]), seed=st.integers(0, 99), by=st.sampled_from(["entropy", "surprisal"]))
 def test_a_tree_branches_at_thinking_tokens_alone(markers, seed, by):
     policy = table_policy(random_table(ends=0.02), markers)
@@ -77,6 +78,43 @@ def test_a_tree_branches_at_thinking_tokens_alone(markers, seed, by):
     for trace in found.traces:
         if trace.shared and any(roots[trace.source].thought):
             assert trace.thought[trace.shared], "the place is as much thinking in the branch as it was in its parent"
+
+
+def thinkers():
+    found = [name for name in catalog.names("decoders") if build(name).thinks]
+    return [*found, *(f"{name}+parallel_vote" for name in found)]
+
+
+@pytest.mark.parametrize("name", thinkers())
+def test_a_decoder_of_thinking_says_where_there_was_none(name, tiny_asks):
+    """With a begin that the tiny policy never writes it only samples; with one that it writes at times it says less."""
+    never, at_times = (load_policy("tiny", Thinking("yes answer", "no try", begin)) for begin in ("(", "no"))
+    same = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_tokens": 40}
+
+    def decode(name, policy):
+        made = {setting: value for setting, value in same.items() if setting in build(name).settings}
+        return build(name, **made).decode(policy, tiny_asks, 120)
+
+    note, found = "no completion has a token of thinking, so all are plain completions", decode(name, never)
+    plain = decode(name.replace(name.partition("+")[0], "sample"), never)
+    assert [[trace.ids for trace in one.traces] for one in found] == [[t.ids for t in one.traces] for one in plain]
+    assert {one.note for one in found} == {note} and {one.note for one in plain} == {""}
+    found = decode(name, at_times)
+    assert all((one.note == note) == (not any(t.thinking for t in one.traces)) for one in found)
+    assert "" in {one.note for one in found}
+
+
+def test_a_tree_branches_anywhere_in_a_chain_that_never_thinks():
+    """Where its prompt begins and ends the thinking, and where nothing begins it."""
+    made = build("tree_expansion", chains=3, rounds=2, max_tokens=20)
+
+    def ids(markers, prompt):
+        (found,) = made.decode(table_policy(random_table(), markers), [Ask("p", prompt)], 3000)
+        assert not any(trace.thinking for trace in found.traces) and not found.note
+        return [trace.ids for trace in found.traces]
+
+    assert ids(Markers(end=(C,), begin=(PROMPT,)), (PROMPT, C)) == ids(None, (PROMPT, C))
+    assert ids(Markers(end=(C,), begin=(PROMPT, PROMPT)), (PROMPT,)) == ids(None, (PROMPT,))
 
 
 @pytest.mark.parametrize(("begin", "window"), [("no", 2), ("no", 6), ("no try", 4)])

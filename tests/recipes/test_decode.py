@@ -94,6 +94,15 @@ def test_decoders_that_do_not_draw_alike_are_told_with_the_remedy(tmp_path):
     assert not told(alike, tmp_path / "alike").notes
 
 
+def test_decoders_of_thinking_that_met_none_are_told(tmp_path):
+    thinking, methods = Thinking(end="yes answer", begin="("), ("sample", "soft_thinking", "tree_expansion")
+    settings = {"temperature": 0.6, "top_p": 0.95, "top_k": 0, "max_tokens": 40}
+    asked = Comparison("tiny", methods=methods, budgets=(400,), problems=4, settings=settings, thinking=thinking)
+    found = told(asked, tmp_path)
+    note = "soft_thinking at 400: no completion has a token of thinking, so all are plain completions (4 problems)"
+    assert list(found.notes) == [note] and note in found.page.read_text(encoding="utf-8")
+
+
 def test_a_folder_of_other_settings_or_weights_is_refused(tmp_path):
     decode(SMALL, tmp_path)
     with pytest.raises(ValueError, match=r"seed = 0, and seed = 1 is asked for; give the same settings, .*--overwrite"):

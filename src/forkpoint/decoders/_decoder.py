@@ -168,7 +168,7 @@ class Decoder:
     reads: Entropy | None
     """which entropy it decides by, and records; None where it decides by none"""
     thinks: bool = False
-    """it needs a thinking phase with known markers"""
+    """it acts on thinking alone, whose markers must be known; where an answer has none its ``note`` says so"""
     machine: Any = None
     """of one completion's row; None where a completion is not of one"""
     name: str = ""
@@ -197,10 +197,23 @@ class Decoder:
         asked = Decode(policy, asks, budget, seed, rows)
         for ask in asks:
             asked.room(ask)
-        return self.run(asked)
+        found = self.run(asked)
+        return [replace(one, note=one.note or _idle(one.traces)) for one in found] if self.thinks else found
 
     def __repr__(self) -> str:
         return f"{self.name or 'Decoder'}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
+
+
+def _idle(traces: Sequence[Trace]) -> str:
+    """That a decoder of thinking had none to act on; empty where it had some.
+
+    >>> one = Trace((1, 2), "", None, "end")
+    >>> _idle([one]), _idle([one, replace(one, thought=(False, True))])
+    ('no completion has a token of thinking, so all are plain completions', '')
+    """
+    if any(trace.thinking for trace in traces):
+        return ""
+    return "no completion has a token of thinking, so all are plain completions"
 
 
 def decoder(factory: Callable[P, Decoder]) -> Callable[P, Decoder]:

@@ -4,8 +4,8 @@
     2  in each tree the N tokens of highest surprisal or entropy, all its branches' among them
     3  T continuations from the prefix before each;  2 and 3 L times:  M (1 + N T L) leaves;  answer: their plurality
 
-Never chosen: the first token of a branch, which its parent's token stood for; what is not thinking, before it or
-after; a token that was branched at before. Without markers, all of a completion counts as thinking.
+Never chosen: the first token of a branch, which its parent's token stood for; what is not thinking, where a completion
+thinks at all; a token that was branched at before.
 
 Settings of the paper's script  (M, N, L, T) = (6, 2, 1, 2), 30 leaves; T 1.2, top-p .95.
 Worked number  8 chains, 4 tokens, 1 continuation, 2 rounds: 8 (1 + 4 1 2) = 72.
@@ -128,13 +128,16 @@ class _Forest:
 
 
 def uncertainties(leaf: Trace, by: By, everywhere: bool, *, root: bool) -> Iterator[tuple[int, float]]:
-    """Place and surprisal or entropy of a leaf's own tokens that may be branched at; ``everywhere``: thinking or not.
+    """Place and surprisal or entropy of a leaf's own tokens that may be branched at: thinking, or ``everywhere``.
+
+    Everywhere too in a leaf that never thinks.
 
     >>> leaf = Trace((5, 6, 7), "", None, "end", (True, True, False), (0.1, 0.2), logps=(-1.0, -2.0), shared=1)
     >>> list(uncertainties(leaf, "surprisal", False, root=True)), list(uncertainties(leaf, "entropy", True, root=False))
     ([(1, 1.0)], [(2, 0.2)])
     """
     values = leaf.entropy if by == "entropy" else [-logp for logp in leaf.logps]
+    everywhere = everywhere or not leaf.thinking
     for at, value in enumerate(values, leaf.shared):
         if (root or at > leaf.shared) and (everywhere or leaf.thought[at]):
             yield at, value

@@ -79,7 +79,7 @@ def branch_by_reprompt(
     """One ``Decoded`` per ask, within ``budget`` tokens of each, re-reads included.
 
     ``settings`` are those of ``tree_expansion``, whose ``by`` is "entropy" here. With ``markers`` thinking alone is
-    branched at. Raises ValueError in one line for settings that an engine's log-probs cannot serve.
+    branched at, where there is any. Raises ValueError in one line for settings that an engine's log-probs cannot serve.
     """
     policy = engine_policy(generate, tokenizer, ends, context=context, markers=markers)
     made = build("tree_expansion", **{"by": "entropy", "entropy": "top20", **settings})
