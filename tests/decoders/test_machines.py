@@ -13,7 +13,7 @@ from forkpoint import catalog
 from forkpoint.decoders import Ask, Markers, build, load_policy
 from forkpoint.decoders._lanes import Lanes
 from forkpoint.decoders._machine import Look
-from forkpoint.decoders._next import Next, Warp, passed, pick
+from forkpoint.decoders._next import TEMPERATURES, Next, Warp, passed, pick
 from forkpoint.decoders._stops import ColdStop
 from forkpoint.decoders.entropy_stop import thresholds
 from forkpoint.decoders.randomised_soft_thinking import dirichlet, gumbel_softmax
@@ -106,6 +106,37 @@ def test_top20_renormalizes_and_is_bounded_by_ln_20():
     found = Next(p.log(), Warp()).entropy("top20")
     assert float(found) / np.log(2) == pytest.approx(1.99076, abs=1e-5)
     assert float(Next(torch.zeros(1, 500), Warp()).entropy("top20")) == pytest.approx(np.log(20))
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, 0.0])
+def test_a_row_without_probabilities_gives_no_token(broken):
+    p = torch.tensor([[0.5, 0.5], [broken, 0.0]])
+    with pytest.raises(ValueError, match=r"^the probabilities of a row sum to (nan|inf|0\.0), so that none can"):
+        pick(p, torch.tensor([0.1, 0.1]))
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-320, 9e-7, 1e39])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("sample", "temperature"),
+        ("soft_thinking", "temperature"),
+        ("parallel_vote", "temperature"),
+        ("randomised_soft_thinking", "gumbel_temperature"),
+    ],
+)
+def test_a_temperature_that_logits_overflow_at_is_refused(name, setting, temperature):
+    with pytest.raises(
+        ValueError, match=rf"^{name}: {setting}=.*: it must be from 1e-06 to 1e\+06(; greedy is a decoder of its own)?$"
+    ):
+        build(name, **{setting: temperature})
+
+
+@pytest.mark.parametrize("family", ["sample", "randomised_soft_thinking"])
+def test_the_coldest_temperature_is_greedy_and_the_hottest_decodes(family):
+    cold, hot = ([*traces(family, temperature=t, top_p=1.0)] for t in TEMPERATURES)
+    assert [trace.ids for trace in cold] == [trace.ids for trace in traces("greedy")]
+    assert all(trace.ids for trace in hot)
 
 
 @pytest.mark.parametrize(

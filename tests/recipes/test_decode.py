@@ -139,7 +139,7 @@ def test_a_damaged_line_is_named(tmp_path):
         ),
         ({"settings": {"samle.top_k": 1.0}}, "--settings samle.top_k: did you mean 'sample'"),
         ({"settings": {"sample.top_q": 1.0}}, "sample has no setting 'top_q'; did you mean 'top_"),
-        ({"settings": {"temperature": 0.0}}, "sample: temperature=0.0: it must be above 0"),
+        ({"settings": {"temperature": 0.0}}, "sample: temperature=0.0: it must be from 1e-06 to 1e+06"),
         ({"budgets": (6,)}, "greedy: a budget of 6 tokens leaves none for problem "),
         ({"model": "./no/such"}, "model './no/such': no such folder"),
         ({"task": "countdwn"}, "no 'countdwn' in tasks; did you mean 'countdown'"),

@@ -20,11 +20,29 @@ from torch import Tensor
 Entropy = Literal["raw", "tempered", "filtered", "top20"]
 ENGINE_TOP = 20
 """log-probs per token that engines return at most, by default"""
+TEMPERATURES = (1e-6, 1e6)
+"""least and most: logits over less overflow float32, and a masked one, -inf, over infinity is no number"""
+
+
+def refuse_temperature(name: str, value: float, colder: str = "") -> None:
+    """Raises ValueError, in one line, where the setting is not within ``TEMPERATURES``; ``colder`` says what is colder.
+
+    >>> refuse_temperature("temperature", 1e-40)
+    Traceback (most recent call last):
+    ValueError: temperature=1e-40: it must be from 1e-06 to 1e+06
+    """
+    low, high = TEMPERATURES
+    if not low <= value <= high:
+        hint = f"; {colder}" if colder and value < low else ""
+        raise ValueError(f"{name}={value}: it must be from {low:g} to {high:g}{hint}")
 
 
 @dataclass(frozen=True)
 class Warp:
-    """Temperature, then top-k (0: off), top-p (1: off), min-p (0: off), by transformers' own warpers."""
+    """Temperature, then top-k (0: off), top-p (1: off), min-p (0: off), by transformers' own warpers.
+
+    Raises ValueError for one out of its range.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
@@ -32,8 +50,7 @@ class Warp:
     min_p: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}: it must be above 0; greedy is a decoder of its own")
+        refuse_temperature("temperature", self.temperature, "greedy is a decoder of its own")
         if self.top_k < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_p < 1:
             raise ValueError(
                 f"top_k={self.top_k}, top_p={self.top_p}, min_p={self.min_p}: top_k is a count (0 for off), "
@@ -134,8 +151,16 @@ def passed(scores: Float[Tensor, "N V"], warp: Warp) -> Float[Tensor, "N V"]:
 def pick(p: Float[Tensor, "N K"], luck: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
     """Place of the first entry whose cumulative sum exceeds ``luck`` of the whole; one of probability 0 is never it.
 
+    Raises ValueError where a row's sum is no finite number above 0.
+
     >>> pick(torch.tensor([[0.0, 0.5, 0.0, 0.5]]).expand(3, 4), torch.tensor([0.0, 0.4999, 0.5]))
     tensor([1, 1, 3])
     """
     reached = p.double().cumsum(-1)
-    return (reached <= luck.double()[:, None] * reached[:, -1:]).sum(-1)
+    whole = reached[:, -1:]
+    sound = (whole > 0) & (whole < torch.inf)
+    # a nan exceeds nothing, and would give place 0
+    if not bool(sound.all()):
+        total = float(whole[~sound][0])
+        raise ValueError(f"the probabilities of a row sum to {total}, so that none can be drawn; check the temperature")
+    return (reached <= luck.double()[:, None] * whole).sum(-1)

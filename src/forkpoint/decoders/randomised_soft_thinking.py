@@ -21,7 +21,7 @@ from torch import Tensor
 
 from forkpoint.decoders._decoder import Decoder, decoder
 from forkpoint.decoders._machine import Look, Mixture, single
-from forkpoint.decoders._next import Entropy, Warp
+from forkpoint.decoders._next import Entropy, Warp, refuse_temperature
 from forkpoint.decoders._stops import ColdStop
 from forkpoint.decoders._words import Answer, heaviest
 from forkpoint.decoders.soft_thinking import SoftThinking
@@ -46,7 +46,7 @@ def randomised_soft_thinking(
     answer: Answer = "sample",
     entropy: Entropy = "tempered",
 ) -> Decoder:
-    """One completion, another for another seed. gumbel_temperature > 0, concentration > 0."""
+    """One completion, another for another seed. gumbel_temperature from 1e-6 to 1e6, concentration > 0."""
     warp, cold = Warp(temperature, top_k, top_p, min_p), ColdStop(threshold, patience)
     machine = Randomised(warp, max_topk, cold, answer, entropy, noise, gumbel_temperature, concentration)
     return single(machine, thinks=True)
@@ -60,10 +60,9 @@ class Randomised(SoftThinking):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.gumbel_temperature <= 0 or self.concentration <= 0:
-            raise ValueError(
-                f"gumbel_temperature={self.gumbel_temperature}, concentration={self.concentration}: both must exceed 0"
-            )
+        refuse_temperature("gumbel_temperature", self.gumbel_temperature)
+        if self.concentration <= 0:
+            raise ValueError(f"concentration={self.concentration}: it must exceed 0")
 
     def mixture(self, look: Look) -> Mixture:
         ids, p = heaviest(look.next.filtered, self.max_topk)

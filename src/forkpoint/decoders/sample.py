@@ -16,7 +16,7 @@ from forkpoint.decoders._policy import Policy
 def sample(
     *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, entropy: Entropy = "raw"
 ) -> Decoder:
-    """One completion. temperature > 0, top_k a count (0: off), top_p in (0, 1], min_p in [0, 1).
+    """One completion. temperature from 1e-6 to 1e6, top_k a count (0: off), top_p in (0, 1], min_p in [0, 1).
 
     ``entropy`` is recorded and decides nothing.
     """
