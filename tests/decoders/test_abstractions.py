@@ -110,6 +110,27 @@ def test_a_text_that_is_longer_than_context_and_budget_is_left_out(generators):
     assert found.note == "no abstraction within the budget, so all are plain samples"
 
 
+def test_a_text_that_fills_the_context_is_left_out_whatever_the_budget(generators):
+    generators.one, generators.two = lambda *asked: ["a " * 29], lambda *asked: ["a " * 40, "b"]
+    policy = replace(table_policy(two_ways), context=30)
+
+    def solved(name):
+        made = build("abstractions", m=2, k=1, generator=f"generators_for_a_test:{name}", max_tokens=5)
+        return made.decode(policy, [ASK], 300)[0]
+
+    found, none = solved("two"), solved("one")
+    assert [(t.text, t.source) for t in found.traces if not t.kept] == [("b", 2)] and found.note == ""
+    assert none.note == "no abstraction within budget and context, so all are plain samples"
+    assert {trace.source for trace in none.traces} == {0} and none.answer
+
+
+def test_a_generator_that_gives_no_text_is_told_from_a_budget(generators):
+    generators.none = lambda prompt, m, seed: []
+    made = build("abstractions", m=2, generator="generators_for_a_test:none", max_tokens=5)
+    (found,) = made.decode(table_policy(two_ways), [ASK], 300)
+    assert found.note == "the generator gave no abstraction, so all are plain samples" and found.answer
+
+
 @settings(max_examples=40)
 @given(
     over=st.integers(1, 200),

@@ -14,9 +14,10 @@ and says nothing about learnt abstractions.
 Settings of the paper  32 thousand tokens a solution; it compares an n x n grid with n^2 plain solutions.
 Worked number  its grid of 16 has pass@k .71 against .65 of plain samples, that of 256 .87 against .82.
 Differs from the paper, which has no public code: it counts solutions, here tokens are equal; ``template`` is ours.
-Pitfalls  A wrong abstraction takes k solutions with it. A budget that may not pay for one solution after an abstraction
-gives plain samples, and ``note`` says so. Behind a chat prompt the text stands in the model's turn. What a generator of
-yours reads, and what it throws away, is not counted.
+Pitfalls  A wrong abstraction takes k solutions with it. An abstraction is left out where the budget may not pay for one
+solution after it, or the context has no room for one; where none is left there are plain samples, and ``note`` says so.
+Behind a chat prompt the text stands in the model's turn. What a generator of yours reads, and what it throws away, is
+not counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,8 +39,9 @@ LIVELY = {"m": 2, "k": 2, "opening": 4}
 
 DRAWS = 4
 """openings drawn at most for each one that is wanted"""
-Proposed = tuple[list[Trace], list[Fork]]
-"""what was written to find abstractions, and the forks that solve with them"""
+Proposed = tuple[list[Trace], list[Fork], str]
+"""what was written to find abstractions, the forks that solve with them, and why there is none where there is none"""
+TOO_DEAR = "no abstraction within the budget"
 
 
 @decoder
@@ -105,11 +107,11 @@ def reward_of_abstraction(correct: Sequence[bool]) -> float:
 
 
 def _solved(asked: Decode, machine: Sample, proposed: Sequence[Proposed], k: int, max_tokens: int) -> list[Decoded]:
-    found = [list(traces) for traces, _ in proposed]
+    found = [list(traces) for traces, *_ in proposed]
     left = [
         asked.budget - Spent.of(len(ask.prompt), traces).total for ask, traces in zip(asked.asks, found, strict=True)
     ]
-    forks = [[fork._replace(want=k) for fork in each] for _, each in proposed]
+    forks = [[fork._replace(want=k) for fork in each] for _, each, _ in proposed]
     for traces, new in zip(found, grow(asked, machine, max_tokens, forks, left, [*map(len, found)]), strict=True):
         traces += [trace for _, trace in new]
     plain = [i for i, traces in enumerate(found) if not traces]
@@ -117,13 +119,13 @@ def _solved(asked: Decode, machine: Sample, proposed: Sequence[Proposed], k: int
     for i, traces in zip(plain, waves(control, machine, max_tokens, at_most(k)), strict=True):
         found[i] = traces
     decided = [voted(ask, traces) for ask, traces in zip(asked.asks, found, strict=True)]
-    return [replace(one, note=_idle(i in plain, bool(forks[i]))) for i, one in enumerate(decided)]
+    return [replace(one, note=_idle(i in plain, *proposed[i][1:])) for i, one in enumerate(decided)]
 
 
-def _idle(plain: bool, forks: bool) -> str:
+def _idle(plain: bool, forks: Sequence[Fork], why: str) -> str:
     """Why no solution goes on from an abstraction; empty where one does."""
     if plain:
-        return "no abstraction within the budget, so all are plain samples"
+        return f"{why}, so all are plain samples"
     return "" if forks else "every opening was a whole completion, so none was gone on from"
 
 
@@ -139,7 +141,7 @@ def _openings(asked: Decode, machine: Sample, m: int, opening: int, max_tokens: 
             # a completion that is over is a solution, and the beginning of none
             drawn[i].append(replace(trace, kept=trace.finish == "end"))
     return [
-        (traces, [Fork(ask, 1, ids, number) for number, ids in enumerate(_distinct(traces), 1)])
+        (traces, [Fork(ask, 1, ids, number) for number, ids in enumerate(_distinct(traces), 1)], TOO_DEAR)
         for ask, traces in zip(asked.asks, drawn, strict=True)
     ]
 
@@ -182,14 +184,18 @@ def _put(policy: Policy, texts: Any, m: int, template: str) -> list[tuple[Trace,
 
 
 def _within(asked: Decode, ask: Ask, put: Sequence[tuple[Trace, tuple[int, ...]]], max_tokens: int) -> Proposed:
-    """Those that the budget pays for beside one solution with the last of them."""
+    """Those that budget and context have room for beside one solution with the last of them."""
     traces: list[Trace] = []
     forks: list[Fork] = []
+    why = TOO_DEAR if put else "the generator gave no abstraction"
     for trace, behind in put:
         fork = Fork(replace(ask, prompt=(*ask.prompt, *behind)), 1, source=trace.source)
         left = asked.budget - Spent.of(len(ask.prompt), [*traces, trace]).total - fork.read
-        # a text that the budget does not pay for may be longer than the context
-        if left > 0 and asked.longest(fork.ask, max_tokens) <= left:
+        if left <= 0:
+            continue
+        if (context := asked.policy.context) is not None and fork.read >= context:
+            why = "no abstraction within budget and context"
+        elif asked.longest(fork.ask, max_tokens) <= left:
             traces.append(trace)
             forks.append(fork)
-    return traces, forks
+    return traces, forks, why
