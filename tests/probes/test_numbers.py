@@ -87,6 +87,20 @@ def test_a_vote_among_many_is_exact_and_finite():
     assert reading["maj@1"] == pytest.approx(0.1) and reading["maj@256"] == pytest.approx(0.1), "all answers are alike"
 
 
+def test_a_vote_of_thousands_does_not_overflow():
+    """At k = n the plurality has it; at k = n - 1 a majority of one is tied where the one left out is of it."""
+    yes, no = 1001, 1000
+    one = problem(["7"] * yes + ["8"] * no, ["correct"] * yes + ["wrong"] * no)
+    reading = values(majority(Samples((one,)), ks=[1, 2000, 2001]))
+    assert reading["maj@2001"] == 1 and reading["maj@1"] == pytest.approx(yes / (yes + no))
+    assert reading["maj@2000"] == pytest.approx(1 - yes / (yes + no) / 2, abs=1e-12)
+    three = problem([str(i % 3) for i in range(2000)], ["correct" if i % 3 == 2 else "wrong" for i in range(2000)])
+    assert values(majority(Samples((three,)), ks=[2000])) == {"maj@2000": 0}, "667, 667 and 666 votes"
+    alike = problem([str(i % 4) for i in range(2000)], ["correct" if i % 4 == 0 else "wrong" for i in range(2000)])
+    found = values(majority(Samples((alike,)), ks=[2, 512, 1030, 1999, 2000]))
+    assert list(found.values()) == pytest.approx([0.25] * 5, abs=1e-12), "of four answers alike each wins a quarter"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_best_of_k_is_the_mean_over_every_set(seed: int):
     rng = np.random.default_rng(seed)
@@ -177,6 +191,28 @@ def test_the_kernel_may_be_anyone_s_or_of_embeddings():
     assert values(vendi_score(vectors))["vendi_score/q=2"] == pytest.approx(2)
     empty = Samples((problem(["", "", "a"]),))
     assert values(vendi_score(empty))["vendi_score/q=inf"] == pytest.approx(1.5), "empty completions are alike"
+
+
+def test_a_kernel_that_is_no_similarity_is_refused():
+    three = Samples((problem(["a", "b", "c"]),))
+    with pytest.raises(ValueError, match=r"positive semidefinite, and its least eigenvalue is -4$") as refused:
+        vendi_score(three, kernel=lambda a, b: 1.0 if a == b else 5.0)
+    assert str(refused.value).startswith("kernel: on the completions of problem 'p' it is no similarity: ")
+    # two are near a third and opposite to each other
+    near = {"ab": 0.9, "bc": 0.9, "ac": -0.9}
+    with pytest.raises(ValueError, match="positive semidefinite"):
+        vendi_score(three, kernel=lambda a, b: near.get("".join(sorted(a + b)), 1.0))
+
+
+def test_a_kernel_of_single_precision_is_a_similarity():
+    """Cosines of vectors on one line: rounding leaves eigenvalues of K / n of -5e-8."""
+    lines = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    for a, b in lines:
+        rows = np.array([[a, b], [3 * a, 3 * b], [7 * a, 7 * b]], dtype=np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        texts = Samples((problem(["0", "1", "2"]),))
+        score = vendi_score(texts, kernel=lambda one, other, rows=rows: float(rows[int(one)] @ rows[int(other)]))
+        assert values(score)["vendi_score/q=1"] == pytest.approx(1, abs=1e-4)
 
 
 def test_clusters_tell_right_from_wrong():

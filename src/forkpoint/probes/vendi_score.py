@@ -25,11 +25,13 @@ from forkpoint.probes.distinct_n import grams, sequences
 
 Kernel = Callable[[str, str], float]
 ORDERS = (1.0, 2.0, math.inf)
+ROUNDING = 1e-6
+"""how far below 0 an eigenvalue of K / n may lie: cosines in float32 come to -6e-8"""
 
 
 def vendi_score(samples: Samples, *, kernel: str | Kernel = "", n: int = 2) -> Reading:
-    """By ``kernel(text, text) -> similarity``, symmetric with kernel(a, a) = 1; else by the cosine of embeddings where
-    the samples hold them, else of the counts of all 1 ... n-grams.
+    """By ``kernel(text, text) -> similarity``, positive semidefinite with kernel(a, a) = 1; else by the cosine of
+    embeddings where the samples hold them, else of the counts of all 1 ... n-grams.
 
     Raises ValueError for a kernel that is missing or raises, or whose values are no similarity.
 
@@ -84,5 +86,8 @@ def _cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _checked(table: NDArray[np.float64], problem: str) -> NDArray[np.float64]:
     if not np.isfinite(table).all() or not np.allclose(table, table.T) or not np.allclose(table.diagonal(), 1):
         what = "is no similarity: finite, k(a, b) = k(b, a), k(a, a) = 1"
-        raise ValueError(f"kernel: on the completions of problem {problem!r} it {what}")
-    return table
+    elif (least := float(np.linalg.eigvalsh(table)[0])) < -ROUNDING * len(table):
+        what = f"is no similarity: positive semidefinite, and its least eigenvalue is {least:.2g}"
+    else:
+        return table
+    raise ValueError(f"kernel: on the completions of problem {problem!r} it {what}")
