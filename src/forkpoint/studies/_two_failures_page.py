@@ -1,6 +1,6 @@
 """The page of the two failures over seeds: tables, two figures, and each question answered with its interval."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,10 @@ from forkpoint.studies._inference_page import estimate, markdown, share, signed,
 from forkpoint.studies._pieces import Row
 from forkpoint.studies._svg import lines
 
+APART = 1.5
+"""how many times the least of the seeds the largest may be for their mean to stand alone"""
+SELDOM = 0.01
+"""share, on average, below which no seed is named"""
 ARMS = {"before": "before RL", "after": "after GRPO", "kept": "entropy kept (fork_thermostat)"}
 
 
@@ -42,8 +46,12 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
     )
     yield "## Does either lever touch the other failure?"
     yield markdown(["question", "change", "answer"], _answers(found))
-    if note := uneven(*(_tokens(found, arm, "votes") for arm in ("after", "kept"))):
-        yield note
+    yield (
+        "What long thinking costs is the accuracy of one free thought less that of one long thought. Entropy kept in "
+        f"training changes the first by {signed(estimate(_gain(found, 'free')))} and the second by "
+        f"{signed(estimate(_gain(found, 'long')))}."
+    )
+    yield from _of_seeds(found)
     yield (
         "Votes draw from the policy as it is, so that they cannot change its pass@k. An interval that holds 0 is no "
         "proof of independence; how wide it is says what could hide in it. An early stop against free thinking is the "
@@ -74,9 +82,60 @@ def _parts(page: Path, found: Mapping[int, Row]) -> Iterator[str]:
     yield markdown(head, [_way(found, arm, way) for arm in ARMS for way in row["arms"][arm]["spread"]])
     yield (
         "A completion without an answer is a class of its own in the answer entropy, which is why it can fall while "
-        "ever fewer completions come to an answer. Cut off: took all the tokens they may, and so have none. ± is the "
-        "standard deviation over seeds. Entropies by role are of eight completions of the first 32 problems."
+        "ever fewer completions come to an answer. Cut off: took all the tokens they may, whether or not they had "
+        "answered by then. ± is the standard deviation over seeds; in parentheses are the seeds, where the largest "
+        f"number of tokens, or of cut completions, is more than {APART} times the least. Entropies by role are of "
+        "eight completions of the first 32 problems."
     )
+
+
+def _of_seeds(found: Mapping[int, Row]) -> Iterator[str]:
+    """Where votes are not at equal tokens, and whether means are of seeds that differ: then seed by seed."""
+    both = ("after", "kept")
+    if not any(_apart(_each(found, arm, way)) for arm in both for way in ("long", "votes")):
+        if note := uneven(*(_tokens(found, arm, "votes") for arm in both)):
+            yield note
+        return
+    yield (
+        f"Seeds of one training differ by more than {APART} times in the tokens of a long thought, or of votes, which "
+        "spend what their own model's long thought took: a mean over them describes none, and votes of two models are "
+        "at equal tokens only where they are so here. Seed by seed:"
+    )
+    head = ["", "seed", "tokens of a long thought", "cut off", "accuracy", "tokens of votes", "accuracy of votes"]
+    gains = np.nanmean(_gain(found, "votes"), axis=1)
+    rows = [_seed(row, arm) for arm in both for row in found.values()]
+    lines = [*[""] * len(found), *(f"{gain:+.3f}" for gain in gains)]
+    yield markdown(
+        [*head, "votes, less those after GRPO"], [[*row, line] for row, line in zip(rows, lines, strict=True)]
+    )
+
+
+def _seed(row: Row, arm: str) -> list[str]:
+    one = row["arms"][arm]
+    cut = one["spread"].get(f"wait-{row['asked']['long']}", {}).get("cut")
+    long, votes = (float(np.nanmean(_table([one["rights"][way]]))) for way in ("long", "votes"))
+    tokens = [f"{one['tokens'][way]:.1f}" for way in ("long", "votes")]
+    told = "" if cut is None else f"{100 * cut:.1f} %"
+    return [ARMS[arm], str(row["seed"]), tokens[0], told, f"{long:.3f}", tokens[1], f"{votes:.3f}"]
+
+
+def _apart(values: Sequence[float]) -> bool:
+    return max(values) > APART * min(values)
+
+
+def _and_seeds(values: Sequence[float], digits: int) -> str:
+    """The mean, and in parentheses the seeds where they are apart.
+
+    >>> _and_seeds([126.6, 57.4, 63.6], 0), _and_seeds([60.1, 57.4, 65.5], 0)
+    ('83 (127, 57, 64)', '61')
+    """
+    mean = f"{np.mean(values):.{digits}f}"
+    return f"{mean} ({', '.join(f'{one:.{digits}f}' for one in values)})" if _apart(values) else mean
+
+
+def _gain(found: Mapping[int, Row], way: str) -> NDArray[np.float64]:
+    """Accuracy with entropy kept less that after GRPO."""
+    return getattr(_rights(found, "kept"), way) - getattr(_rights(found, "after"), way)
 
 
 def _stopped(found: Mapping[int, Row], arm: str) -> str:
@@ -101,13 +160,17 @@ def _rights(found: Mapping[int, Row], arm: str) -> Rights:
 
 def _cells(found: Mapping[int, Row], arm: str) -> list[str]:
     every = _rights(found, arm)
-    tokens = [_tokens(found, arm, way) for way in AT_INFERENCE]
+    tokens = [_and_seeds(_each(found, arm, way), 0) for way in AT_INFERENCE]
     cells = [share(estimate(getattr(every, way))) for way in AT_INFERENCE]
-    return [ARMS[arm], *(f"{cell}, {spent:.0f} tokens" for cell, spent in zip(cells, tokens, strict=True))]
+    return [ARMS[arm], *(f"{cell}, {spent} tokens" for cell, spent in zip(cells, tokens, strict=True))]
 
 
 def _tokens(found: Mapping[int, Row], arm: str, way: str) -> float:
-    return float(np.mean([row["arms"][arm]["tokens"][way] for row in found.values()]))
+    return float(np.mean(_each(found, arm, way)))
+
+
+def _each(found: Mapping[int, Row], arm: str, way: str) -> list[float]:
+    return [row["arms"][arm]["tokens"][way] for row in found.values()]
 
 
 def _passes(found: Mapping[int, Row], arm: str, k: str) -> NDArray[np.float64]:
@@ -127,8 +190,9 @@ def _curve(found: Mapping[int, Row], arm: str, key: str) -> list[tuple[float, fl
 
 def _way(found: Mapping[int, Row], arm: str, way: str) -> list[str]:
     cells = [share(estimate(_spread(found, arm, way, key))) for key in ("accuracy", "answer_entropy", "no_answer")]
-    cut = np.mean([row["arms"][arm]["spread"][way]["cut"] for row in found.values()])
-    return [ARMS[arm], way, f"{_thinking(found, arm, way):.1f}", *cells, f"{cut:.2f}"]
+    thinking, cut = ([row["arms"][arm]["spread"][way][key] for row in found.values()] for key in ("thinking", "cut"))
+    cut = _and_seeds(cut, 2) if np.mean(cut) >= SELDOM else f"{np.mean(cut):.2f}"
+    return [ARMS[arm], way, _and_seeds(thinking, 1), *cells, cut]
 
 
 def _spread(found: Mapping[int, Row], arm: str, way: str, key: str) -> NDArray[np.float64]:
