@@ -39,8 +39,12 @@ def one_line(error: BaseException) -> str:
             "share='0.2%': it must be a finite number; a share is a fraction, 0.2 % is 0.002",
         ),
         (
+            "--method aepo --settings share=0",
+            "share=0.0: it is a fraction in (0, 1] of the rollout's groups; 25 % is 0.25",
+        ),
+        (
             "--method aepo --settings share=25",
-            "share=25.0: it is a fraction of the rollout's groups, from 0 to 1; 25 % is 0.25",
+            "share=25.0: it is a fraction in (0, 1] of the rollout's groups; 25 % is 0.25",
         ),
         (
             "--method kl_cov --settings share=20",

@@ -83,7 +83,7 @@ def test_a_function_of_one_s_own_that_raises_is_named(words: list[str], says: st
         (["tiny", "--k", "0"], "--k 0: give 1 or more"),
         (["tiny", "--scorer", "best"], "scorer 'best': name a function of yours as module:function"),
         (["tiny", "--scorer", "no_such:one"], "scorer 'no_such:one': No module named 'no_such'"),
-        (["tiny", "--temperature", "0"], "--temperature 0.0: give a positive number"),
+        (["tiny", "--temperature", "0"], "--temperature 0.0: give a number from 1e-06 to 1e+06"),
     ],
     ids=" ".join,
 )

@@ -287,6 +287,27 @@ def test_a_controller_that_would_end_the_run_is_refused_before_it_begins(gate):
         assert method(gated)().settings == {"share": 0.02}
 
 
+def test_knobs_that_move_together_are_left_to_their_law():
+    """At its own end each would contradict the other's start: low < high fails, which the law never comes to."""
+
+    def law(state, reading):
+        return state, {"low": 0.4, "high": 0.7}
+
+    def lockstep(low: float = 0.1, /, high: float = 0.4) -> Method:
+        bounds = {"low": (0.0, 0.5), "high": (0.3, 0.8)}
+        controller = Controller(("low", "high"), ("entropy/full",), law, bounds=bounds)
+        return Method((clip_covariance(low=low, high=high),), clip(), controllers=(controller,))
+
+    def counting(share: float = 0.1, /, *, k: int = 2) -> Method:
+        turned = Controller(("share",), ("entropy/full",), law, bounds={"share": (0.1, 1.0), "gone": (0.0, 1.0)})
+        counted = Controller(("k",), ("entropy/full",), law, bounds={"k": (1.0, 4.0)})
+        rules = tuple(kl_covariance(share=share) for _ in range(k))
+        return Method(rules, marked_kl(), controllers=(turned, counted))
+
+    assert method(lockstep)().settings == {"low": 0.1, "high": 0.4}
+    assert method(counting)().settings == {"share": 0.1, "k": 2}
+
+
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [

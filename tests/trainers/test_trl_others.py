@@ -6,6 +6,7 @@ from datasets import Dataset
 from tests.trainers.conftest import TASK, countdown_reward
 from trl import DPOConfig, DPOTrainer, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
+from forkpoint.papers import of_run
 from forkpoint.policies import folder
 from forkpoint.record import open_run
 from forkpoint.trainers._trl_host import HostError
@@ -54,6 +55,12 @@ def test_another_trainer_is_watched_and_not_changed(tmp_path, make):
         assert row["loss"] == pytest.approx(log["loss"], abs=1e-6)
         for key in ("covariance/logp_advantage", "entropy/sampled"):
             assert (key in row) == (make is rloo), "of a given text it would be its cross-entropy"
+
+
+def test_a_stock_rloo_run_is_cited_as_such(tmp_path):
+    trained(rloo, tmp_path / "a", tmp_path / "run")
+    papers, unknown = of_run(open_run(tmp_path / "run").header["method"], "")
+    assert "ahmadian2024back" in [paper.key for paper in papers] and not unknown
 
 
 def test_where_losses_are_means_of_micro_batches_their_mean_is_the_steps(tmp_path):

@@ -179,8 +179,9 @@ def test_an_advantage_per_token_is_refused_in_one_line(train):
         ({"importance_sampling_level": "sequence", "loss_type": "grpo"}, ["shao2024deepseekmath", "zheng2025group"]),
         ({"top_entropy_quantile": 0.2}, ["yu2025dapo", "wang2025beyond"]),
         ({"use_adaptive_entropy": True, "entropy_coef": 0.01}, ["yu2025dapo", "he2025skywork"]),
+        ({"epsilon_high": 0.28, "loss_type": "grpo"}, ["shao2024deepseekmath", "yu2025dapo"]),
     ],
-    ids=["gspo", "forking tokens", "adaptive entropy"],
+    ids=["gspo", "forking tokens", "adaptive entropy", "clip-higher"],
 )
 def test_a_stock_run_is_cited_by_what_it_switched_on(train, tmp_path, settings, keys):
     train(GRPOTrainer, prepare=lambda t: watch(t, out=tmp_path / "run"), max_steps=1, **settings)

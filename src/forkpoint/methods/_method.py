@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
@@ -182,7 +183,7 @@ def method(factory: Callable[P, Method]) -> Callable[P, Method]:
             settings = like_defaults(signature, bound.arguments)
             bound.arguments.update(settings)
             made = factory(*bound.args, **bound.kwargs)
-            _check_knobs(factory, made.controllers, settings)
+            _check_knobs(made.controllers, settings, lambda knob, end: _remade(factory, bound, knob, end))
         except ValueError as error:
             raise ValueError(f"{factory.__name__}: {error}") from None
         return replace(made, name=factory.__name__, settings=MappingProxyType(settings), factory=named)
@@ -208,18 +209,25 @@ def build(name: str, **settings: Any) -> Method:
     return factory(**settings)
 
 
+def _remade(factory: Callable[..., Method], bound: inspect.BoundArguments, knob: str, end: float) -> Method:
+    again = inspect.BoundArguments(bound.signature, OrderedDict({**bound.arguments, knob: end}))
+    return factory(*again.args, **again.kwargs)
+
+
 def _check_knobs(
-    factory: Callable[..., Method], controllers: Iterable[Controller], settings: Mapping[str, Any]
+    controllers: Iterable[Controller], settings: Mapping[str, Any], remade: Callable[[str, float], Method]
 ) -> None:
-    """Each knob a setting, of one controller, and a method still at both ends of its way: not refused in mid-run."""
+    """Each knob a setting, of one controller, and a method still at both ends of its way: not refused in mid-run.
+
+    Which pairs several knobs of one controller come to is its law's, so their ends are not tried.
+    """
     turned = [knob for controller in controllers for knob in controller.knobs]
     for knob in turned:
         if knob not in settings or turned.count(knob) > 1:
             raise ValueError(f"a controller turns {knob!r}, which is no setting of it or another's already")
-    for controller in controllers:
-        for knob, ends in controller.bounds.items():
-            for end in filter(math.isfinite, ends):
-                try:
-                    factory(**{**settings, knob: end})
-                except ValueError as error:
-                    raise ValueError(f"a controller turns {knob} to {end:g}, but {error}") from None
+    for knob, controller in ((one.knobs[0], one) for one in controllers if len(one.knobs) == 1):
+        for end in filter(math.isfinite, controller.bounds.get(knob, ()) if isinstance(settings[knob], float) else ()):
+            try:
+                remade(knob, end)
+            except (ValueError, ArithmeticError) as error:
+                raise ValueError(f"a controller turns {knob} to {end:g}, but {error}") from None

@@ -44,7 +44,7 @@ def aepo(
 ) -> Method:
     """Sample a ``share`` of the groups ``hot`` or ``cold`` and learn from their right answers alone.
 
-    temperatures in [0.01, 100], target >= 0, share in [0, 1], coef >= 0, threshold within 1e6, clip_low in [0, 1],
+    temperatures in [0.01, 100], target >= 0, share in (0, 1], coef >= 0, threshold within 1e6, clip_low in [0, 1],
     clip_high >= 0; ValueError otherwise.
 
     >>> import torch
@@ -57,8 +57,8 @@ def aepo(
     """
     demand(0.01, 100.0, temperature=temperature, hot=hot, cold=cold)
     demand(0.0, target=target)
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share}: it is a fraction of the rollout's groups, from 0 to 1; 25 % is 0.25")
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share}: it is a fraction in (0, 1] of the rollout's groups; 25 % is 0.25")
     values = {"below": hot, "inside": hot, "above": cold}
     return Method(
         (shifted_reward(coef=coef, threshold=threshold),),

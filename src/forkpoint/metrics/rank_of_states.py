@@ -42,6 +42,8 @@ def rank_of_states(step: StepBatch, statistic: str = "effective") -> Mean:
     0.75
     """
     rank = filled(step, "rank").detach().cpu().double()
+    if rank.shape[1] != len(STATISTICS):
+        raise ValueError(f"StepBatch.rank has {rank.shape[1]} columns: fill it with the {len(STATISTICS)} {STATISTICS}")
     named: dict[str, Tensor] = dict(zip(STATISTICS, rank.unbind(1), strict=True))
     named["over_null"] = named["effective"] / named["null"]
     if statistic not in named:

@@ -131,11 +131,14 @@ def of_run(method: Mapping[str, Any], task: str) -> tuple[list[Paper], list[str]
 def _stock_parts(settings: Mapping[str, Any]) -> list[str]:
     """The methods of ours that say what a stock trainer's settings do."""
     features = {
+        "rloo": settings.get("baseline") == "rloo",
         "gspo": settings.get("importance_sampling_level") == "sequence",
         "forking_tokens": settings.get("top_entropy_quantile", 1.0) != 1.0,
         "skywork": settings.get("use_adaptive_entropy", False),
+        "entropy_bonus": settings.get("entropy_coef", 0.0) != 0.0 and not settings.get("use_adaptive_entropy", False),
+        "dapo": "epsilon_high" in settings,
     }
-    return [str(settings.get("loss_type")), *(name for name, on in features.items() if on)]
+    return list(dict.fromkeys([str(settings.get("loss_type")), *(name for name, on in features.items() if on)]))
 
 
 def _sources_of_task(name: str) -> list[str]:

@@ -1,6 +1,5 @@
 """What samples are drawn: the settings that decide every one of them."""
 
-import math
 from dataclasses import dataclass
 
 
@@ -29,5 +28,6 @@ class Asked:
         for name, least in (("problems", 1), ("k", 1), ("max_tokens", 1), ("crossed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"--temperature {self.temperature}: give a positive number; 1 is as trained")
+        # beyond, logits over the temperature overflow float32
+        if not 1e-6 <= self.temperature <= 1e6:
+            raise ValueError(f"--temperature {self.temperature}: give a number from 1e-06 to 1e+06; 1 is as trained")

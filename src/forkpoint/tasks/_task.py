@@ -91,16 +91,21 @@ def task_of(name: str) -> Task:
 
 
 def said(message: Any) -> str:
-    """The text of a prompt or completion, for a task to read: of a conversation, that of its last message.
+    """The text of a prompt or completion, for a task to read: of a conversation, its last message that is no tool's.
+
+    Empty where there is none, as in a completion that ends with a call.
 
     >>> said("2 3"), said([{"role": "system", "content": "Count."}, {"role": "user", "content": "2 3"}])
     ('2 3', '2 3')
     >>> said([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "2 3"}]}])
     '2 3'
+    >>> said([{"role": "assistant", "content": None, "tool_calls": []}, {"role": "tool", "content": "5"}]), said([])
+    ('', '')
     """
     if isinstance(message, str):
         return message
-    content = message[-1]["content"]
+    own = [one for one in message if one.get("role") != "tool"]
+    content = (own[-1].get("content") if own else None) or ""
     return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
 
 

@@ -165,6 +165,8 @@ def stock_method(args: Any) -> dict[str, Any]:
     if high not in (None, low):
         acting["epsilon_high"] = high
     kind = {"loss_type": args.loss_type} if hasattr(args, "loss_type") else {}
+    if "RLOOConfig" in (one.__name__ for one in type(args).__mro__):
+        kind = {"baseline": "rloo"}
     kind |= {name: getattr(args, name) for name, off in _SHAPES_RATIO.items() if getattr(args, name, off) != off}
     return {"name": "trl", "settings": kind | acting, "intervenes": bool(acting)}
 
