@@ -293,12 +293,12 @@ def test_knobs_that_move_together_are_left_to_their_law():
     def law(state, reading):
         return state, {"low": 0.4, "high": 0.7}
 
-    def lockstep(low: float = 0.1, /, high: float = 0.4) -> Method:
+    def lockstep(*, low: float = 0.1, high: float = 0.4) -> Method:
         bounds = {"low": (0.0, 0.5), "high": (0.3, 0.8)}
         controller = Controller(("low", "high"), ("entropy/full",), law, bounds=bounds)
         return Method((clip_covariance(low=low, high=high),), clip(), controllers=(controller,))
 
-    def counting(share: float = 0.1, /, *, k: int = 2) -> Method:
+    def counting(*, share: float = 0.1, k: int = 2) -> Method:
         turned = Controller(("share",), ("entropy/full",), law, bounds={"share": (0.1, 1.0), "gone": (0.0, 1.0)})
         counted = Controller(("k",), ("entropy/full",), law, bounds={"k": (1.0, 4.0)})
         rules = tuple(kl_covariance(share=share) for _ in range(k))
@@ -306,6 +306,20 @@ def test_knobs_that_move_together_are_left_to_their_law():
 
     assert method(lockstep)().settings == {"low": 0.1, "high": 0.4}
     assert method(counting)().settings == {"share": 0.1, "k": 2}
+
+
+def test_ends_are_tried_before_the_run_and_never_within_it():
+    """Where one knob has come is another's start then, and an end that this contradicts may never be reached."""
+
+    def law(state, reading):
+        return state, {}
+
+    def two(*, low: float = 0.1, high: float = 0.6) -> Method:
+        bounds = {"low": (0.0, 0.5), "high": (0.4, 0.8)}
+        controllers = tuple(Controller((k,), ("entropy/full",), law, bounds={k: bounds[k]}) for k in bounds)
+        return Method((clip_covariance(low=low, high=high),), clip(), controllers=controllers)
+
+    assert method(two)().with_knobs(high=0.45).settings == {"low": 0.1, "high": 0.45}
 
 
 @pytest.mark.parametrize(

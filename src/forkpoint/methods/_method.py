@@ -2,8 +2,7 @@
 
 import inspect
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from itertools import chain
@@ -175,18 +174,22 @@ def method(factory: Callable[P, Method]) -> Callable[P, Method]:
     """
     signature = inspect.signature(factory)
 
-    @wraps(factory)
-    def named(*args: P.args, **kwargs: P.kwargs) -> Method:
+    def made(*args: P.args, **kwargs: P.kwargs) -> Method:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         try:
             settings = like_defaults(signature, bound.arguments)
             bound.arguments.update(settings)
-            made = factory(*bound.args, **bound.kwargs)
-            _check_knobs(made.controllers, settings, lambda knob, end: _remade(factory, bound, knob, end))
+            found = factory(*bound.args, **bound.kwargs)
         except ValueError as error:
             raise ValueError(f"{factory.__name__}: {error}") from None
-        return replace(made, name=factory.__name__, settings=MappingProxyType(settings), factory=named)
+        return replace(found, name=factory.__name__, settings=MappingProxyType(settings), factory=made)
+
+    @wraps(factory)
+    def named(*args: P.args, **kwargs: P.kwargs) -> Method:
+        found = made(*args, **kwargs)
+        _check_knobs(found)
+        return found
 
     return named
 
@@ -209,25 +212,23 @@ def build(name: str, **settings: Any) -> Method:
     return factory(**settings)
 
 
-def _remade(factory: Callable[..., Method], bound: inspect.BoundArguments, knob: str, end: float) -> Method:
-    again = inspect.BoundArguments(bound.signature, OrderedDict({**bound.arguments, knob: end}))
-    return factory(*again.args, **again.kwargs)
+def _check_knobs(method: Method) -> None:
+    """Each knob a setting, of one controller, and a method still at both ends of its way.
 
-
-def _check_knobs(
-    controllers: Iterable[Controller], settings: Mapping[str, Any], remade: Callable[[str, float], Method]
-) -> None:
-    """Each knob a setting, of one controller, and a method still at both ends of its way: not refused in mid-run.
-
-    Which pairs several knobs of one controller come to is its law's, so their ends are not tried.
+    Asked once, before a run: within it the other knobs have moved too, and an end that they contradict may never be
+    reached. For the same reason the ends of several knobs that one controller turns together are not tried.
     """
-    turned = [knob for controller in controllers for knob in controller.knobs]
+    turned = [knob for controller in method.controllers for knob in controller.knobs]
     for knob in turned:
-        if knob not in settings or turned.count(knob) > 1:
-            raise ValueError(f"a controller turns {knob!r}, which is no setting of it or another's already")
-    for knob, controller in ((one.knobs[0], one) for one in controllers if len(one.knobs) == 1):
-        for end in filter(math.isfinite, controller.bounds.get(knob, ()) if isinstance(settings[knob], float) else ()):
+        if knob not in method.settings or turned.count(knob) > 1:
+            raise ValueError(
+                f"{method.name}: a controller turns {knob!r}, which is no setting of it or another's already"
+            )
+    for knob, controller in ((one.knobs[0], one) for one in method.controllers if len(one.knobs) == 1):
+        ends = controller.bounds.get(knob, ()) if isinstance(method.settings[knob], float) else ()
+        for end in filter(math.isfinite, ends):
             try:
-                remade(knob, end)
-            except (ValueError, ArithmeticError) as error:
-                raise ValueError(f"a controller turns {knob} to {end:g}, but {error}") from None
+                method.with_knobs(**{knob: end})
+            except (ValueError, ArithmeticError, TypeError) as error:
+                why = str(error).removeprefix(f"{method.name}: ")
+                raise ValueError(f"{method.name}: a controller turns {knob} to {end:g}, but {why}") from None

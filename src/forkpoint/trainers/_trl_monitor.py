@@ -215,14 +215,14 @@ class Monitor(TrainerCallback):
         if self.task is None:
             merge(self.readings, {"guard/no_verdict_share": Mean(len(reward) - len(scored), len(reward))})
         merge(self.readings, misfit_guards(getattr(self.trainer, "forkpoint_method", None), reward))
-        merge(self.readings, group_guards(batch, host.written(self.trainer, batch)))
+        written = host.written(self.trainer, batch)
+        merge(self.readings, group_guards(batch, written))
         merge(self.readings, range_guards(self.trainer.reward_funcs, host.own_rewards(self.trainer, len(reward))))
         self.generation += 1
-        self._describe(batch)
+        self._describe(batch, written)
 
-    def _describe(self, batch: dict[str, Any]) -> None:
-        tokenizer, written = host.tokenizer(self.trainer), host.written(self.trainer, batch)
-        prompts = self.trainer.forkpoint_prompts
+    def _describe(self, batch: dict[str, Any], written: Tensor) -> None:
+        tokenizer, prompts = host.tokenizer(self.trainer), self.trainer.forkpoint_prompts
         ids = [row[mask].tolist() for row, mask in zip(batch["completion_ids"], written, strict=True)]
         about: list[dict[str, Any]] = [{} for _ in ids]
         if self.task is not None:
@@ -381,8 +381,7 @@ def entropies(step: StepBatch) -> Readings:
 
     Nor would ``entropy/sampled``, which of a given text is its cross-entropy.
     """
-    given = ("entropy/sampled", "covariance/")
-    return {key: one for key, one in measure(step).items() if "entropy" in key and not key.startswith(given)}
+    return {key: one for key, one in measure(step).items() if "entropy" in key and key != "entropy/sampled"}
 
 
 def plan_shares(step: StepBatch, plan: Plan, roles: Mapping[str, Tensor]) -> dict[str, Mean]:
