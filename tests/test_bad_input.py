@@ -103,7 +103,8 @@ def test_train_refuses_in_one_line_and_leaves_no_run(words: str, says: str, tmp_
 def test_a_setting_in_two_places_is_refused_with_both_named(name: str, settings: dict, says: str, tmp_path: Path):
     from trl import GRPOConfig
 
-    from forkpoint.trainers._trl_host import HostError, check_settings
+    from forkpoint.trainers._trl_host import HostError
+    from forkpoint.trainers._trl_settings import check_settings
 
     plain = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": [], "num_iterations": 2}
     check_settings(GRPOConfig(**plain), build(name))

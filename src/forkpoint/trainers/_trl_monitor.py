@@ -42,6 +42,7 @@ from forkpoint.trainers._readings import Readings, everywhere, gathered, merge
 from forkpoint.trainers._trackers import Trackers
 from forkpoint.trainers._trl_control import definitions as control_definitions
 from forkpoint.trainers._trl_resume import Checkpoints, NothingLeft
+from forkpoint.trainers._trl_settings import stock_method
 from forkpoint.trainers._trl_states import add_reference, with_rank
 from forkpoint.verify import score
 
@@ -96,7 +97,7 @@ class Monitor(TrainerCallback):
         self.on_alarm: OnAlarm = on_alarm
         self.writing, self.left_out = writing, left_out
         method = getattr(self.trainer, "forkpoint_method", None)
-        about = host.stock_method(self.trainer.args)
+        about = stock_method(self.trainer.args)
         if method is not None:
             about = {"name": method.name, "settings": dict(method.settings), "intervenes": method.intervenes}
         samples = self.evaluation.samples if self.evaluation is not None else 0

@@ -33,6 +33,7 @@ from forkpoint.trainers._labels import (
 from forkpoint.trainers._trl_control import Control
 from forkpoint.trainers._trl_monitor import Evaluation, Monitor
 from forkpoint.trainers._trl_resume import last_complete
+from forkpoint.trainers._trl_settings import check_class, check_settings, without_effect
 from forkpoint.trainers._trl_shift import Shifted
 from forkpoint.trainers._trl_states import add_reference, note_reference, note_states, with_rank
 from forkpoint.trainers._trl_step import Planner, Scope, pieces, sees_whole_step
@@ -145,7 +146,7 @@ def manage(
     GRPO trainer's or whose own ``compute_loss`` would be lost; the class raises HostError when it is constructed with a
     config that contradicts the method.
     """
-    host.check_class(trainer_class)
+    check_class(trainer_class)
     _refuse_wrong_kinds(method, scope, labels)
     chosen = build(method, **settings) if isinstance(method, str) else method.with_knobs(**settings)
     forks = labels if isinstance(labels, forks_by_reference) else None
@@ -159,8 +160,8 @@ def manage(
             super().__init__(*args, **kwargs)
             host.check_host(self)
             host.note_rewards(self)
-            host.check_settings(self.args, chosen)
-            for line in host.without_effect(self.args, chosen):
+            check_settings(self.args, chosen)
+            for line in without_effect(self.args, chosen):
                 warnings.warn(line, stacklevel=2)
             if labels is None and reads_labels(chosen):
                 remedy = "give manage(..., labels=task), or a function that labels"
